@@ -1,0 +1,31 @@
+# Everything runs inside .venv, which the first target makes and later ones find ready.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test check wheel clean
+demo: $(READY) ## train three models on a simulated film club and write demo/report.html
+	$(BIN)/attlas demo --out demo
+
+test: $(READY) ## all tests
+	$(BIN)/python -m pytest
+
+check: $(READY) ## lint, format, types and floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_house.py
+
+wheel: $(READY) ## a built wheel works in a fresh environment
+	$(BIN)/python -m pytest tests/test_wheel.py --wheel
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean: ## remove what the other targets made
+	rm -rf .venv build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,157 @@
+"""A run folder on disk: written so that it is whole or not there, and read only if every byte is as it was written.
+
+    run.json                 what it is: model, settings, data, protocols, metrics, versions, a hash of every file and its own
+    weights.safetensors      the model
+    history.safetensors      what the model's inputs are gathered from, and what each user has seen besides
+    users.parquet            ids and columns, in the order of their indices
+    items.parquet
+
+Nothing in it is code, and nothing in it is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file as load_tensors
+from safetensors.torch import save_file as save_tensors
+from torch import Tensor
+
+from attlas.data.interactions import Interactions
+from attlas.data.vocabulary import Vocabulary
+from attlas.errors import ArtefactError
+from attlas.training.checkpoint import write_whole
+
+FORMAT = 1
+MANIFEST = "run.json"
+FILES = ("weights.safetensors", "history.safetensors", "users.parquet", "items.parquet")
+
+
+def write(folder: Path, card: dict[str, Any], weights: dict[str, Tensor], train: Interactions, seen: Interactions) -> None:
+    """Write a run into a folder; the manifest comes last, so that a folder without one is no run.
+
+    Args:
+        folder: made if it is not there.
+        card: everything about the run that JSON can hold.
+        weights: the model's state.
+        train: what the model's inputs are gathered from.
+        seen: further interactions whose items are not recommended.
+    """
+    (folder / MANIFEST).unlink(missing_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    arrays = {"user": train.user, "item": train.item, "seen_user": seen.user, "seen_item": seen.item}
+    arrays |= {name: values for name, values in (("rating", train.rating), ("time", train.time)) if values is not None}
+    whole = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    writers: dict[str, Callable[[Path], None]] = {
+        "weights.safetensors": lambda path: save_tensors(tensors, path),
+        "history.safetensors": lambda path: save_arrays(whole, path),
+        "users.parquet": lambda path: _frame(train.users).write_parquet(path),
+        "items.parquet": lambda path: _frame(train.items).write_parquet(path),
+    }
+    for name in FILES:
+        write_whole(folder / name, writers[name])
+    sealed = {"format": FORMAT, **card, "files": {name: _facts(folder / name) for name in FILES}}
+    sealed["sha256"] = _seal(sealed)
+    write_whole(folder / MANIFEST, (json.dumps(sealed, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def move_into_place(staged: Path, folder: Path) -> None:
+    """Put a finished folder where another may stand; the other goes only when this one is there."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    staged.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The manifest of a run, checked against its own hash.
+
+    Raises:
+        ArtefactError: no run, an unfinished one, one of another version, or one that was altered.
+    """
+    if not (folder / MANIFEST).is_file():
+        state = "a fit that has not finished; go on with: attlas fit --resume" if is_unfinished(folder) else "no run folder"
+        what = f"{state} {folder}" if is_unfinished(folder) else f"{state}; expected {MANIFEST} in it"
+        raise ArtefactError(f"{folder} is {what}")
+    try:
+        card = json.loads((folder / MANIFEST).read_bytes())
+        claimed, found = card["sha256"], card["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtefactError(f"{folder / MANIFEST} is not whole or not ours; the run must be made or copied anew") from error
+    if found != FORMAT:
+        raise ArtefactError(f"{folder} has format {found}, this attlas reads format {FORMAT}; install the attlas that wrote it")
+    if claimed != _seal(card):
+        raise ArtefactError(f"{folder / MANIFEST} was altered after it was written; the run must be made or copied anew")
+    return dict(card)
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a fit was begun there and has not been finished."""
+    return (folder / "experiment.json").is_file() and not (folder / MANIFEST).is_file()
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], Interactions, Interactions]:
+    """A run as ``write`` was given it: card, weights, train, seen.
+
+    Raises:
+        ArtefactError: a file is missing, truncated or altered.
+    """
+    card = read_card(folder)
+    for name, facts in card["files"].items():
+        _check(folder / name, facts)
+    try:
+        weights = load_tensors(folder / "weights.safetensors")
+        arrays = load_arrays(folder / "history.safetensors")
+        users = _vocabulary(pl.read_parquet(folder / "users.parquet"), "user")
+        items = _vocabulary(pl.read_parquet(folder / "items.parquet"), "item")
+        train = Interactions(users, items, arrays["user"], arrays["item"], arrays.get("rating"), arrays.get("time"))
+        seen = Interactions(users, items, arrays["seen_user"], arrays["seen_item"])
+    except (SafetensorError, pl.exceptions.PolarsError, KeyError) as error:
+        raise ArtefactError(f"{folder} cannot be read ({error}); the run must be made or copied anew") from error
+    return card, weights, train, seen
+
+
+def _check(path: Path, facts: dict[str, Any]) -> None:
+    if not path.is_file():
+        raise ArtefactError(f"{path} is missing; the run must be made or copied anew")
+    size = path.stat().st_size
+    if size != facts["bytes"]:
+        raise ArtefactError(f"{path} has {size:,} bytes instead of {facts['bytes']:,}: truncated or altered; copy the run anew")
+    if _hash(path) != facts["sha256"]:
+        raise ArtefactError(f"{path} was altered after it was written; the run must be made or copied anew")
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": _hash(path)}
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _seal(card: dict[str, Any]) -> str:
+    content = {name: value for name, value in card.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _frame(vocabulary: Vocabulary) -> pl.DataFrame:
+    frame = pl.DataFrame({"__id__": vocabulary.ids})
+    return frame if vocabulary.columns is None else frame.hstack(vocabulary.columns)
+
+
+def _vocabulary(frame: pl.DataFrame, noun: str) -> Vocabulary:
+    columns = frame.drop("__id__")
+    return Vocabulary(frame["__id__"], columns if columns.width else None, noun=noun)

@@ -1,0 +1,81 @@
+"""What there is to choose from: each model with what it needs, whom it serves and what it explains."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any
+
+from attlas.models import MODELS, model_class
+from attlas.models.protocol import Explaining, Ranking, Separable, Welcoming, asked_by
+
+
+def describe(name: str) -> dict[str, Any]:
+    """The facts about one model, ready for JSON.
+
+    Returns:
+        name, summary, needs (names of inputs), strangers, explains, ranks (how the whole catalogue is scored), solvers and
+        settings (name, default and meaning of each).
+
+    Raises:
+        ConfigError: no model has that name.
+    """
+    model: Any = model_class(name)
+    module = inspect.getmodule(model)
+    return {
+        "name": name,
+        "summary": (module.__doc__ or "").strip().split("\n")[0] if module else "",
+        "needs": list(asked_by(model)),
+        "strangers": _strangers(model),
+        "explains": _explains(model),
+        "ranks": _ranks(model),
+        "solvers": list(getattr(model, "Solvers", {})) or ["descent"],
+        "settings": _settings(model.Config),
+    }
+
+
+def describe_all() -> list[dict[str, Any]]:
+    """The facts about every model."""
+    return [describe(name) for name in MODELS]
+
+
+def _strangers(model: Any) -> str:
+    needs = asked_by(model)
+    if "user" in needs:
+        return "a user vector fitted to their history" if isinstance(model, Welcoming) else "the most popular items"
+    return "from their history" if "user_history" in needs else "the most popular items"
+
+
+def _explains(model: Any) -> str:
+    if not isinstance(model, Explaining):
+        return "popularity"
+    return "attention over histories" if isinstance(model, Separable) else "contribution of each history item"
+
+
+def _ranks(model: Any) -> str:
+    if isinstance(model, Ranking):
+        return "the whole catalogue at once"
+    return "each item encoded once" if isinstance(model, Separable) else "pair by pair"
+
+
+def _settings(config: Any) -> list[dict[str, Any]]:
+    meanings = _meanings(inspect.getdoc(config) or "")
+    settings = []
+    for field in dataclasses.fields(config):
+        default = getattr(config(), field.name)
+        settings.append({"name": field.name, "default": default, "meaning": meanings.get(field.name, "")})
+    return settings
+
+
+def _meanings(docstring: str) -> dict[str, str]:
+    """Name and text of each entry under ``Attributes:``."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in docstring.partition("Attributes:")[2].splitlines():
+        indent = len(line) - len(line.lstrip())
+        if indent == 4 and ":" in line:
+            name, _, text = line.strip().partition(": ")
+            found[name] = text
+        elif indent > 4 and name:
+            found[name] += " " + line.strip()
+    return found

@@ -1,0 +1,58 @@
+"""What ``attlas recommend`` and ``attlas explain`` were asked, put to a Recommender."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from attlas.errors import ConfigError
+from attlas.explanation import Explanation
+from attlas.export import export_recommendations
+from attlas.recommender import load
+from attlas.telling import Teller
+
+
+def recommend_from_options(
+    run: Path,
+    users: list[str],
+    *,
+    all_users: bool,
+    history: list[str] | None,
+    k: int,
+    out: Path | None,
+    unknown: Any,
+    candidates: list[str] | None,
+    exclude_seen: bool,
+    tell: Teller,
+) -> list[dict[str, Any]] | dict[str, Any]:
+    """Rows of answers, or with ``out`` what was written where.
+
+    Raises:
+        ConfigError: nobody, or too many kinds of askers, were named.
+    """
+    if bool(users) + all_users + (history is not None) != 1:
+        raise ConfigError("name users, or --all-users, or the --history of a stranger: exactly one of them")
+    if all_users and out is None:
+        raise ConfigError("--all-users wants a file: --out recs.parquet")
+    recommender = load(run)
+    if history is not None:
+        if out or candidates:
+            raise ConfigError("--history answers for one stranger; leave --out and --candidates out")
+        return recommender.recommend_for(history, k, exclude_seen=exclude_seen).to_dicts()
+    choices: dict[str, Any] = {"exclude_seen": exclude_seen, "candidates": candidates, "unknown": unknown}
+    if out is None:
+        return recommender.recommend(users, k, **choices).to_dicts()
+    rows = export_recommendations(recommender, None if all_users else users, k, out, tell=tell, **choices)
+    return {"out": str(out), "rows": rows, "users": len(recommender.users) if all_users else len(users)}
+
+
+def explain_from_options(run: Path, words: list[str], *, history: list[str] | None, top: int) -> Explanation:
+    """Why an item, for a user or for a stranger.
+
+    Raises:
+        ConfigError: not one user and one item, nor one item and a history.
+    """
+    if len(words) != (2 if history is None else 1):
+        raise ConfigError(f"got {' '.join(words)!r}; expected USER ITEM, or ITEM with the --history of a stranger")
+    user = words[0] if history is None else None
+    return load(run).explain(user, words[-1], history=history, top=top)

@@ -1,0 +1,232 @@
+"""The commands. Nothing heavy is imported before a command needs it, so that help answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from attlas.cli import option, show
+
+app = typer.Typer(
+    name="attlas",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Recommendation with attentive latent factor models: train, evaluate, recommend, explain.\n\n"
+    "Begin with [bold]attlas demo[/bold], or with a table of your own:\n\n"
+    "[bold]attlas fit --data ratings.csv --model delf --out runs/delf[/bold]",
+)
+
+
+def _terminal() -> Any:
+    from attlas.telling import Terminal
+
+    return Terminal()
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the runs and the report go.")] = Path("demo"),
+    quick: Annotated[bool, typer.Option(help="A smaller club, for a first look in seconds.")] = False,
+    as_json: option.Json = False,
+) -> None:
+    """Simulate a film club, train three models, and write a report to look at.
+
+    Example: [bold]attlas demo --out demo[/bold], then open demo/report.html
+    """
+    from attlas.demo import run_demo
+
+    found = run_demo(out, quick=quick, tell=_terminal())
+    if as_json:
+        return show.show_json(found.to_dict())
+    show.show_table(found.table(), found.columns, title="Which model ranks the held-out films best?")
+    show.show_sentences(found.sentences())
+    return None
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="One model, in full.", show_default=False)] = None,
+    as_json: option.Json = False,
+) -> None:
+    """List the models: what each needs, whether it serves strangers, what it explains.
+
+    Example: [bold]attlas models delf[/bold]
+    """
+    from attlas.catalogue import describe, describe_all
+
+    found = [describe(name)] if name else describe_all()
+    if as_json:
+        return show.show_json(found[0] if name else found)
+    rows = [{**row, "needs": ", ".join(row["needs"])} for row in found]
+    show.show_table(rows, ("name", "summary", "needs", "strangers", "explains"))
+    if name:
+        show.show_table(
+            found[0]["settings"], ("name", "default", "meaning"), title="Settings ([model] in a TOML file, or --set)"
+        )
+    return None
+
+
+@app.command()
+def fit(
+    config: option.Config = None,
+    data: option.Data = None,
+    model: option.Model = None,
+    out: option.Out = None,
+    resume: option.Resume = None,
+    items: option.Items = None,
+    user: option.User = None,
+    item: option.Item = None,
+    rating: option.Rating = None,
+    time: option.Time = None,
+    split: option.Split = None,
+    validation: option.Validation = None,
+    protocol: option.Protocols = None,
+    epochs: option.Epochs = None,
+    refit: option.Refit = None,
+    seed: option.Seed = None,
+    device: option.Device = None,
+    memory: option.Memory = None,
+    setting: option.Setting = None,
+    as_json: option.Json = False,
+) -> None:
+    """Train a model on a table, with early stopping, and evaluate it on what was held out.
+
+    Example: [bold]attlas fit --data ratings.csv --model delf --out runs/delf[/bold]
+
+    Stopped or killed, it goes on with [bold]attlas fit --resume runs/delf[/bold] and ends with the same weights.
+    """
+    from attlas.cli.fitting import fit_from_options
+
+    columns = {"user": user, "item": item, "rating": rating, "time": time}
+    tables: dict[str, dict[str, Any]] = {
+        "data": {"source": data, "split": split, "validation": validation, "items": items, **columns},
+        "model": {"name": model},
+        "training": {"epochs": epochs, "refit": refit, "seed": seed, "device": device, "memory": memory},
+        "evaluation": {"protocol": protocol or None},
+    }
+    card = fit_from_options(config, tables, setting or [], out=out, resume=resume, tell=_terminal())
+    return show.show_json(card) if as_json else show.show_reports(card["reports"], title=card["model"]["name"])
+
+
+@app.command()
+def evaluate(
+    run: option.Run,
+    data: Annotated[str | None, typer.Option(help="Where the data are now.", show_default="where they were")] = None,
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="full, ncf or ncf-clean; may be repeated.", show_default="full")
+    ] = None,
+    k: Annotated[list[int] | None, typer.Option("-k", help="Cut-offs; may be repeated.", show_default="10")] = None,
+    as_json: option.Json = False,
+) -> None:
+    """Measure a saved run again on the rows held out from it.
+
+    Example: [bold]attlas evaluate runs/delf --protocol full -k 10 -k 20[/bold]
+    """
+    from attlas.runner import evaluate_run
+
+    tell = _terminal()
+    reports = evaluate_run(run, data=data, protocols=protocol or ["full"], k=k or [10], tell=tell)
+    if as_json:
+        return show.show_json([report.to_dict() for report in reports])
+    show.show_reports([report.to_dict() for report in reports], title=str(run))
+    return show.show_sentences([sentence for report in reports for sentence in report.sentences()])
+
+
+@app.command()
+def recommend(
+    run: option.Run,
+    users: Annotated[list[str] | None, typer.Argument(help="User ids.", show_default=False)] = None,
+    all_users: Annotated[bool, typer.Option("--all-users", help="Everybody the model knows; wants --out.")] = False,
+    history: option.History = None,
+    k: option.Length = 10,
+    out: Annotated[Path | None, typer.Option(help="Write to this .parquet, .csv or .jsonl file.", show_default=False)] = None,
+    unknown: Annotated[str, typer.Option(help="What to do with unknown users: error or popular.")] = "error",
+    candidates: Annotated[
+        str | None, typer.Option(help="Rank these items only, separated by commas.", show_default=False)
+    ] = None,
+    include_seen: Annotated[bool, typer.Option("--include-seen", help="Also items that the user has chosen.")] = False,
+    as_json: option.Json = False,
+) -> None:
+    """The best items for users, for a stranger with a history, or for everybody.
+
+    Examples: [bold]attlas recommend demo/delf m17 m3 -k 5[/bold]
+
+    [bold]attlas recommend demo/delf --history f4,f10,f77[/bold]
+
+    [bold]attlas recommend demo/delf --all-users -k 100 --out recs.parquet[/bold]
+    """
+    from attlas.cli.answering import recommend_from_options
+
+    found = recommend_from_options(
+        run,
+        users or [],
+        all_users=all_users,
+        history=_listed(history),
+        k=k,
+        out=out,
+        unknown=unknown,
+        candidates=_listed(candidates),
+        exclude_seen=not include_seen,
+        tell=_terminal(),
+    )
+    if as_json:
+        return show.show_json(found)
+    if isinstance(found, dict):
+        return show.show_sentences([f"{found['rows']:,} rows for {found['users']:,} users written to {found['out']}"])
+    columns = [name for name in ("user", "rank", "item", "title", "score", "way") if found and name in found[0]]
+    return show.show_table(found, columns)
+
+
+@app.command()
+def similar(
+    run: option.Run,
+    item: Annotated[str, typer.Argument(help="An item id.", show_default=False)],
+    k: option.Length = 10,
+    as_json: option.Json = False,
+) -> None:
+    """The items most like one item.
+
+    Example: [bold]attlas similar demo/delf f4 -k 5[/bold]
+    """
+    from attlas.recommender import load
+
+    rows = load(run).similar_items(item, k).to_dicts()
+    return show.show_json(rows) if as_json else show.show_table(rows, ("rank", "item", "title", "score", "way"))
+
+
+@app.command()
+def explain(
+    run: option.Run,
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="[USER] ITEM", help="A user and an item; with --history the item alone.", show_default=False),
+    ],
+    history: option.History = None,
+    top: Annotated[int, typer.Option(help="So many of the heaviest reasons.", min=1)] = 10,
+    as_json: option.Json = False,
+) -> None:
+    """Why an item is recommended: the entries of the history and their weights.
+
+    Examples: [bold]attlas explain demo/delf m17 f42[/bold]
+
+    [bold]attlas explain demo/delf f42 --history f4,f10,f77[/bold]
+    """
+    from attlas.cli.answering import explain_from_options
+
+    found = explain_from_options(run, words, history=_listed(history), top=top)
+    if as_json:
+        return show.show_json(found.to_dict())
+    show.show_sentences([found.sentence(), f"score {found.score:.4f}, {found.way}, weights are {found.method}"])
+    show.show_table(found.history.to_dicts(), ("item", "title", "weight"), title="option.History")
+    if found.audience is not None:
+        show.show_table(found.audience.to_dicts(), ("user", "weight"), title="Others who chose it")
+    return None
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]

@@ -1,0 +1,74 @@
+"""What ``attlas fit`` was told on the command line, as an Experiment; and what happens when it is stopped."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from attlas.errors import ConfigError, Interrupted
+from attlas.experiment import Experiment, read_toml, recall
+from attlas.runner import run
+from attlas.telling import Teller
+
+
+def fit_from_options(
+    config: Path | None,
+    options: dict[str, dict[str, Any]],
+    settings: list[str],
+    *,
+    out: Path | None,
+    resume: Path | None,
+    tell: Teller,
+) -> dict[str, Any]:
+    """Fit, and return the card of the run. Options override the TOML file, ``--set`` overrides both.
+
+    Raises:
+        ConfigError: options that do not go together.
+        Interrupted: Ctrl-C; the message says how to go on.
+    """
+    if resume:
+        given = [name for table in options.values() for name, value in table.items() if value is not None]
+        if config or out or settings or given:
+            raise ConfigError("--resume takes the settings noted in the run; give it alone")
+        experiment, _ = recall(resume)
+    else:
+        experiment = Experiment.of(_merged(config, options, settings))
+    folder = resume or out
+    try:
+        return run(experiment, out=folder, resume=resume is not None, tell=tell).card
+    except KeyboardInterrupt:
+        kept = (
+            f"finished epochs are kept; go on with: attlas fit --resume {folder}"
+            if folder
+            else "nothing was kept; give --out next time"
+        )
+        raise Interrupted(f"stopped; {kept}") from None
+
+
+def _merged(config: Path | None, options: dict[str, dict[str, Any]], settings: list[str]) -> dict[str, Any]:
+    tables: dict[str, Any] = read_toml(config) if config else {}
+    if config is None and options["data"]["source"] is None:
+        raise ConfigError("nothing to learn from; give --data ratings.csv, or a TOML file")
+    if config is None and options["model"]["name"] is None:
+        raise ConfigError("no model was named; give --model NAME, one of those that attlas models lists")
+    given = {name: {key: value for key, value in table.items() if value is not None} for name, table in options.items()}
+    for name, table in [*given.items(), *_assigned(settings).items()]:
+        tables[name] = {**tables.get(name, {}), **table}
+    return tables
+
+
+def _assigned(settings: list[str]) -> dict[str, dict[str, Any]]:
+    """``table.key=value`` by table; values are written as in TOML, and what is none is text."""
+    tables: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        table, dot, key = name.strip().partition(".")
+        if not (equals and dot and key):
+            raise ConfigError(f"--set {setting!r} does not fit; write TABLE.KEY=VALUE, for instance model.embedding_dim=32")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        tables.setdefault(table, {})[key] = value
+    return tables

@@ -1,0 +1,179 @@
+"""From (user, item) pairs to the tensors that a model's ``forward`` names.
+
+Shapes: B pairs, G distinct users (or items) among them, T history entries, E distinct history items (or users).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from attlas.data.interactions import Interactions
+from attlas.errors import ConfigError, nearest
+from attlas.ops.segments import Ragged
+
+NAMES = ("user", "item", "user_history", "item_history")
+LeaveOut = Literal["remove", "matched", "keep"]
+FULL_TABLE_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many users and items a model has tables for."""
+
+    num_users: int
+    num_items: int
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """What each distinct user has chosen (or who has chosen each distinct item), and who among B pairs asks for it.
+
+    Attributes:
+        distinct: int64[E], the items that occur in any of the lists.
+        lists: G lists of places in ``distinct``.
+        row: int64[B], which list each pair reads.
+        left_out: int64[B], the entry (place in T) that the pair leaves out of its list, or -1.
+    """
+
+    distinct: Tensor
+    lists: Ragged
+    row: Tensor
+    left_out: Tensor
+
+    @property
+    def index(self) -> Tensor:
+        """The place in ``distinct`` of each entry, int64[T]."""
+        return self.lists.index
+
+    @property
+    def owner(self) -> Tensor:
+        """The list, 0 to G - 1, that each entry belongs to, int64[T]."""
+        return self.lists.owner
+
+    @property
+    def count(self) -> int:
+        """G, the number of lists."""
+        return self.lists.count
+
+    @property
+    def length(self) -> Tensor:
+        """The number of entries that each pair is left with, int64[B]."""
+        return self.lists.length[self.row] - (self.left_out >= 0).long()
+
+    def of_pairs(self, pairs: slice | Tensor) -> History:
+        """The same lists, asked for by some of the pairs only."""
+        return replace(self, row=self.row[pairs], left_out=self.left_out[pairs])
+
+    @classmethod
+    def of(cls, lists: Sequence[Sequence[int]], width: int, *, row: Sequence[int] | None = None) -> History:
+        """The history that a list of lists spells out; without ``row`` each list is asked for once, in order."""
+        ragged = Ragged.of([sorted(set(items)) for items in lists], width)
+        asked = torch.arange(len(lists)) if row is None else torch.tensor(row)
+        return cls(torch.arange(width), ragged, asked, torch.full_like(asked, -1))
+
+
+class Inputs:
+    """Gathers whatever a model's ``forward`` asks for, by name, from the training interactions.
+
+    Args:
+        train: what is known of the past.
+        device: where the tensors go.
+    """
+
+    def __init__(self, train: Interactions, *, device: str | torch.device = "cpu"):
+        self.train = train
+        self.device = torch.device(device)
+        self.sizes = Sizes(len(train.users), len(train.items))
+
+    @cached_property
+    def user_lists(self) -> Ragged:
+        """The sorted items of every user."""
+        return _ragged(self.train.by_user, self.device)
+
+    @cached_property
+    def item_lists(self) -> Ragged:
+        """The sorted users of every item."""
+        return _ragged(self.train.by_item, self.device)
+
+    def gather(
+        self,
+        names: Sequence[str],
+        user: np.ndarray | Tensor,
+        item: np.ndarray | Tensor,
+        *,
+        leave_out: LeaveOut = "remove",
+        rng: np.random.Generator | None = None,
+    ) -> dict[str, Any]:
+        """The named inputs of B pairs. Histories come without the pair's own target.
+
+        Args:
+            names: a choice of ``NAMES``.
+            user, item: int64[B], indices.
+            leave_out: ``remove`` takes the target out of the pair's two histories; ``matched`` also takes one random entry
+                out of each history that does not hold the target, so that no length tells the label; ``keep`` takes
+                out nothing.
+            rng: needed by ``matched``.
+        """
+        user_B = torch.as_tensor(user, device=self.device)
+        item_B = torch.as_tensor(item, device=self.device)
+        made: dict[str, Any] = {}
+        for name in names:
+            if name == "user":
+                made[name] = user_B
+            elif name == "item":
+                made[name] = item_B
+            elif name == "user_history":
+                made[name] = self._history(self.user_lists, user_B, item_B, leave_out, rng)
+            elif name == "item_history":
+                made[name] = self._history(self.item_lists, item_B, user_B, leave_out, rng)
+            else:
+                raise ConfigError(f"no input is called {name!r}; {nearest(name, NAMES)}")
+        return made
+
+    def _history(
+        self, lists: Ragged, asker_B: Tensor, target_B: Tensor, leave_out: LeaveOut, rng: np.random.Generator | None
+    ) -> History:
+        left_out_B = torch.full_like(asker_B, -1) if leave_out == "keep" else lists.find(asker_B, target_B)
+        if leave_out == "matched":
+            left_out_B = _matched(lists, asker_B, left_out_B, rng)
+        return ask(lists, asker_B, left_out_B)
+
+
+def ask(lists: Ragged, asker_B: Tensor, left_out_B: Tensor) -> History:
+    """The history of B pairs: the whole table where they ask for much of it, else a table of what they ask for.
+
+    Both say the same. Few askers get a small table; many share one that is never copied.
+    """
+    if len(asker_B) >= FULL_TABLE_SHARE * lists.count:
+        return History(torch.arange(lists.width, device=asker_B.device), lists, asker_B, left_out_B)
+    distinct_G, row_B = torch.unique(asker_B, return_inverse=True)
+    few = lists.take(distinct_G)
+    moved_B = left_out_B - lists.start[asker_B] + few.start[row_B]
+    is_listed_E = torch.zeros(lists.width, dtype=torch.bool, device=asker_B.device)
+    is_listed_E[few.index] = True
+    distinct_E = is_listed_E.nonzero().squeeze(-1)
+    place_E = is_listed_E.cumsum(0) - 1
+    narrow = Ragged(few.start, place_E[few.index], len(distinct_E))
+    return History(distinct_E, narrow, row_B, torch.where(left_out_B >= 0, moved_B, -1))
+
+
+def _matched(lists: Ragged, asker_B: Tensor, left_out_B: Tensor, rng: np.random.Generator | None) -> Tensor:
+    if rng is None:
+        raise ConfigError("leave_out='matched' draws random entries; pass rng")
+    length_B = lists.length[asker_B]
+    draw_B = torch.from_numpy(rng.random(len(asker_B))).to(asker_B.device)
+    random_B = lists.start[asker_B] + (draw_B * length_B).long()
+    return torch.where((left_out_B < 0) & (length_B > 0), random_B, left_out_B)
+
+
+def _ragged(matrix: sparse.csr_array, device: torch.device) -> Ragged:
+    start = torch.from_numpy(matrix.indptr.astype(np.int64)).to(device)
+    return Ragged(start, torch.from_numpy(matrix.indices.astype(np.int64)).to(device), matrix.shape[1])

@@ -1,0 +1,275 @@
+"""One data set -> train, validation and test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from attlas.data.interactions import Interactions
+from attlas.data.readers import bulk_index, read_given_rows, read_negatives, with_facts
+from attlas.data.vocabulary import Vocabulary
+from attlas.errors import ConfigError, DataError, nearest
+
+LEAVE_ONE_OUT = {"leave-last-out": "last", "leave-random-out": "random"}
+RATIOS = {
+    "user-ratio": ("user", "random"),
+    "user-time": ("user", "time"),
+    "global-ratio": ("global", "random"),
+    "global-time": ("global", "time"),
+}
+CODES = ("auto", *LEAVE_ONE_OUT, *RATIOS)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Disjoint parts of one data set that share one pair of vocabularies.
+
+    Attributes:
+        train: what a model may learn from.
+        valid: what settings and the number of epochs are chosen by, or None.
+        test: what is reported, once.
+        code: how it was made, in a few characters, for instance ``leave-last-out``.
+        candidates: int64[N, C], the items that each of the N test rows is ranked against (given files only), or None.
+        dropped: how many rows were left aside for which reason.
+    """
+
+    train: Interactions
+    valid: Interactions | None
+    test: Interactions
+    code: str
+    candidates: np.ndarray | None = None
+    dropped: dict[str, int] = field(default_factory=dict)
+
+
+def split(
+    data: Interactions,
+    code: str = "auto",
+    seed: int = 1,
+    *,
+    test: float | None = None,
+    valid: float | None = None,
+    keep_cold: bool = False,
+) -> Split:
+    """Split by the short code of a way to split.
+
+    Args:
+        code: one of ``CODES``; ``auto`` is ``global-time`` where times are known, else ``user-ratio``.
+        seed: what random orders depend on.
+        test, valid: fractions in 0..1 of the rows, for the codes that take a share (default 0.1 each); ``valid=0`` makes no
+            validation part, for every code.
+        keep_cold: keep held-out rows whose user or item has no training row.
+    """
+    if code == "auto":
+        code = "user-ratio" if data.time is None else "global-time"
+    if code in LEAVE_ONE_OUT:
+        if test is not None or valid:
+            raise ConfigError(
+                f"split {code!r} holds out one row per user and takes no fraction; leave test and valid out, or valid=0"
+            )
+        return leave_one_out(data, order=LEAVE_ONE_OUT[code], seed=seed, validation=valid != 0, keep_cold=keep_cold)
+    if code not in RATIOS:
+        raise ConfigError(f"there is no split {code!r}; {nearest(code, CODES)}")
+    scope, order = RATIOS[code]
+    shares = {name: share for name, share in (("test", test), ("valid", valid)) if share is not None}
+    return by_ratio(data, scope=scope, order=order, seed=seed, keep_cold=keep_cold, **shares)
+
+
+def leave_one_out(
+    data: Interactions, *, order: str = "last", seed: int = 1, validation: bool = True, keep_cold: bool = False
+) -> Split:
+    """One row of each user for the test, one more for validation.
+
+    A user's only row is for training; of two, one is for the test.
+
+    Args:
+        order: ``last`` takes the latest rows (of equal times the later row), ``random`` takes any.
+        seed: what the random order depends on.
+        validation: whether to hold out a second row of each user with three or more.
+        keep_cold: keep held-out rows whose user or item has no training row.
+
+    Raises:
+        ConfigError: ``order="last"`` for data without times.
+        DataError: no user has two rows.
+    """
+    _check_option("order", order, LEAVE_ONE_OUT.values())
+    from_end, size = _places_from_end(data, data.user, order, seed)
+    is_test = (from_end == 0) & (size >= 2)
+    is_valid = (from_end == 1) & (size >= 3) & validation
+    return _parts(data, is_test, is_valid, f"leave-{order}-out", keep_cold=keep_cold)
+
+
+def by_ratio(
+    data: Interactions,
+    *,
+    scope: str = "user",
+    order: str = "random",
+    test: float = 0.1,
+    valid: float = 0.1,
+    seed: int = 1,
+    keep_cold: bool = False,
+) -> Split:
+    """A share of the rows for the test and a share for validation; at least one row stays for training.
+
+    Args:
+        scope: ``user`` takes the share of each user's rows (rounded to the nearest whole row), ``global`` of all rows together.
+        order: ``time`` takes the latest rows for the test and those before them for validation, ``random`` takes any.
+        test, valid: fractions in 0..1; ``valid=0`` makes no validation part.
+        seed: what the random order depends on.
+        keep_cold: keep held-out rows whose user or item has no training row.
+
+    Raises:
+        ConfigError: fractions that leave nothing to train on, or ``order="time"`` for data without times.
+        DataError: there are too few rows for a test part.
+    """
+    _check_option("scope", scope, ("user", "global"))
+    _check_option("order", order, ("random", "time"))
+    if not (0 < test < 1 and 0 <= valid < 1 and test + valid < 1):
+        raise ConfigError(
+            f"test={test}, valid={valid}: expected fractions with test above 0, valid not below 0 and a sum below 1"
+        )
+    group = data.user if scope == "user" else np.zeros(len(data), np.int64)
+    from_end, size = _places_from_end(data, group, order, seed)
+    # In binary fractions 50 * 0.29 is 14.499999999999998; the small addend lets it round up as 14.5 does.
+    num_test = np.minimum(np.floor(size * test + 0.5 + 1e-9), size - 1)
+    num_held = np.minimum(np.floor(size * (test + valid) + 0.5 + 1e-9), size - 1)
+    is_test = from_end < num_test
+    is_valid = ~is_test & (from_end < num_held)
+    code = f"{scope}-time" if order == "time" else f"{scope}-ratio"
+    return _parts(data, is_test, is_valid & (valid > 0), code, keep_cold=keep_cold)
+
+
+def hold_out_one(train: Interactions, *, order: str, seed: int = 1) -> tuple[Interactions, Interactions]:
+    """Training rows less one row of each user with two or more, and those rows.
+
+    Where all rows of an item would be held out, its first stays in training: a given training set loses no item.
+    """
+    _check_option("order", order, LEAVE_ONE_OUT.values())
+    from_end, size = _places_from_end(train, train.user, order, seed)
+    is_valid = (from_end == 0) & (size >= 2)
+    knows_item = np.bincount(train.item[~is_valid], minlength=len(train.items)) > 0
+    unknown = np.flatnonzero(is_valid & ~knows_item[train.item])
+    is_valid[unknown[np.unique(train.item[unknown], return_index=True)[1]]] = False
+    return train.take(~is_valid), train.take(is_valid)
+
+
+def _places_from_end(data: Interactions, group: np.ndarray, order: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each row its place in its group counted from the last one, 0.., and the number of rows in its group."""
+    rows = np.arange(len(data))
+    if order == "random":
+        key = np.random.default_rng(seed).permutation(len(data))
+    elif data.time is None:
+        raise ConfigError(
+            "splitting by time needs times, and this data has none; name the time column, or split at random: order='random', "
+            "leave-random-out, user-ratio or global-ratio"
+        )
+    else:
+        key = data.time
+    by_group = np.lexsort((rows, key, group))
+    sizes = np.bincount(group, minlength=1)
+    from_end = np.empty(len(data), np.int64)
+    from_end[by_group] = np.cumsum(sizes)[group[by_group]] - 1 - rows
+    return from_end, sizes[group]
+
+
+def _parts(data: Interactions, is_test: np.ndarray, is_valid: np.ndarray, code: str, *, keep_cold: bool) -> Split:
+    train = data.take(~(is_test | is_valid))
+    dropped: dict[str, int] = {}
+    if not keep_cold:
+        is_test = is_test & _warm(data, is_test, train, "test", dropped)
+        is_valid = is_valid & _warm(data, is_valid, train, "validation", dropped)
+    if not is_test.any():
+        why = "; " + "; ".join(f"{count:,} {reason} dropped" for reason, count in dropped.items()) if dropped else ""
+        raise DataError(
+            f"{len(data):,} rows of {len(data.users):,} users are too few to hold out a test part by {code!r}{why}; "
+            "bring more rows per user, hold out a larger share, use 'global-ratio', or keep_cold=True"
+        )
+    valid = data.take(is_valid) if is_valid.any() else None
+    return Split(train, valid, data.take(is_test), code, dropped=dropped)
+
+
+def _warm(data: Interactions, held: np.ndarray, train: Interactions, part: str, dropped: dict[str, int]) -> np.ndarray:
+    knows_user = np.bincount(train.user, minlength=len(data.users))[data.user] > 0
+    knows_item = np.bincount(train.item, minlength=len(data.items))[data.item] > 0
+    cold = {"users": held & ~knows_user, "items": held & knows_user & ~knows_item}
+    dropped |= {f"{part} rows of {noun} without training rows": int(rows.sum()) for noun, rows in cold.items() if rows.any()}
+    return knows_user & knows_item
+
+
+def _check_option(option: str, value: str, known: Iterable[str]) -> None:
+    names = tuple(known)
+    if value not in names:
+        raise ConfigError(f"{option}={value!r} is not known; {nearest(value, names)}")
+
+
+def looks_like_split(folder: str | Path) -> bool:
+    """Whether a folder holds files that ``read_split`` reads."""
+    return Path(folder).is_dir() and bool(_given_files(Path(folder)))
+
+
+def read_split(folder: str | Path, *, validation: str = "auto", seed: int = 1, items: Any = None) -> Split:
+    """A split that was published as files: training rows, test rows and perhaps the items each test row is ranked against.
+
+    Known are NCF's ``NAME.train.rating``, ``NAME.test.rating``, ``NAME.test.negative``, and ``train.txt``, ``test.txt`` or
+    ``trainingdata.txt``, ``testdata.txt`` with rows of user, item, rating, time or with a user and all items on a line; packed
+    with gzip or not. Ids are text; all-number ids are indexed in the order of the numbers.
+
+    Args:
+        validation: ``leave-last-out`` or ``leave-random-out`` cuts one row of each user from training, ``none`` cuts none;
+            ``auto`` is the first where times are known, else the second.
+        seed: what the random cut depends on.
+        items: a path or frame with titles and other facts about the items.
+    """
+    _check_option("validation", validation, ("auto", "none", *LEAVE_ONE_OUT))
+    found = _given_files(Path(folder))
+    if not found:
+        raise DataError(
+            f"{folder} holds no given split; expected exactly one NAME.train.rating with its NAME.test.rating, or train.txt "
+            "with test.txt, packed with gzip or not"
+        )
+    train, test, candidates = _given_parts(**found)
+    if items is not None:
+        train = with_facts(train, items)
+        test = replace(test, items=train.items)
+    if validation == "auto":
+        validation = "leave-random-out" if train.time is None else "leave-last-out"
+    if validation == "none":
+        return Split(train, None, test, "given", candidates)
+    train, valid = hold_out_one(train, order=LEAVE_ONE_OUT[validation], seed=seed)
+    return Split(train, valid if len(valid) else None, test, f"given+{validation}", candidates)
+
+
+def _given_files(folder: Path) -> dict[str, Path]:
+    names = {child.name.removesuffix(".gz"): child for child in sorted(folder.iterdir())} if folder.is_dir() else {}
+    trains = [name for name in names if name.endswith(".train.rating")]
+    if len(trains) == 1:
+        stem = trains[0].removesuffix(".train.rating")
+        wanted = {"train": trains[0], "test": f"{stem}.test.rating", "negative": f"{stem}.test.negative"}
+    else:
+        stem = next((stem for stem in ("{}.txt", "{}ingdata.txt") if stem.format("train") in names), "")
+        wanted = {"train": stem.format("train"), "test": "testdata.txt" if "ing" in stem else "test.txt"}
+    found = {part: names[name] for part, name in wanted.items() if name in names}
+    return found if {"train", "test"} <= set(found) else {}
+
+
+def _given_parts(train: Path, test: Path, negative: Path | None = None) -> tuple[Interactions, Interactions, np.ndarray | None]:
+    parts = [read_given_rows(train), read_given_rows(test)]
+    listed = read_negatives(negative, parts[1]) if negative else pl.DataFrame({"none": []}, schema={"none": pl.String})
+    candidate = listed.unpivot()["value"]
+    users = _numbered([part.users.ids for part in parts], "user")
+    items = _numbered([*(part.items.ids for part in parts), candidate], "item")
+    for place, part in enumerate(parts):
+        user, item = bulk_index(part.users.ids, users)[part.user], bulk_index(part.items.ids, items)[part.item]
+        parts[place] = replace(part, users=users, items=items, user=user, item=item)
+    candidates = np.ascontiguousarray(bulk_index(candidate, items).reshape(listed.width, -1).T)
+    return parts[0], parts[1], candidates if negative else None
+
+
+def _numbered(ids: list[pl.Series], noun: str) -> Vocabulary:
+    known = pl.concat([part.alias("id") for part in ids]).unique(maintain_order=True)
+    numbers = known.cast(pl.Int64, strict=False)
+    return Vocabulary(known if numbers.null_count() else known.gather(numbers.arg_sort()), noun=noun)

@@ -1,0 +1,110 @@
+"""Scorer and protocol -> Report.
+
+Shapes: U rankings, V users that have one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from attlas.data.split import Split
+from attlas.errors import ConfigError, DataError, nearest
+from attlas.evaluation.metrics import AT_K, BY_ROW, WITHOUT_K, Ranks
+from attlas.evaluation.protocols import Part, Scorer, Watch, find_protocol, rank_held_out, refuse_nan
+from attlas.evaluation.report import Report, RowReport
+
+
+class RowScorer(Protocol):
+    """A trained model as a function of whole rows."""
+
+    def score_rows(self, data: Any) -> np.ndarray:
+        """One rating or logit per row, float32[N]."""
+
+
+def evaluate(
+    scorer: Scorer,
+    split: Split,
+    protocol: str = "full",
+    *,
+    k: int | Sequence[int] = (10,),
+    part: Part = "test",
+    metrics: Sequence[str] | None = None,
+    watch: Watch | None = None,
+) -> Report:
+    """How well a scorer ranks the items that were held out.
+
+    Args:
+        protocol: the code of one of PROTOCOLS.
+        k: the cut-offs, each at least 1.
+        metrics: names without their k, such as ``ndcg``; all of them if None.
+        watch: told the users done and the users in all after each block.
+
+    Raises:
+        ConfigError: a name or number that does not exist or fit, or candidates that the protocol needs and the split lacks.
+        DataError: nothing is left to rank.
+        AttlasError: a score is nan.
+    """
+    cuts = tuple(np.atleast_1d(k).tolist())
+    names = _checked_names(metrics, cuts)
+    ranking = rank_held_out(scorer, split, find_protocol(protocol), part=part, watch=watch)
+    users, owner_U = np.unique(ranking.user, return_inverse=True)
+    ranks = ranking.ranks
+    return Report(
+        protocol=protocol,
+        split=split.code,
+        part=part,
+        k=cuts,
+        users=users,
+        per_user={key: _per_user(value, owner_U) for key, value in _measured(ranks, names, cuts).items()},
+        num_users_without_test=len(split.train.users) - len(users),
+        num_masked=ranking.num_masked,
+        tie_share=float(np.mean(ranks.tied > 1)),
+        num_candidates=(int(ranks.num_candidates.min()), int(ranks.num_candidates.max())),
+    )
+
+
+def evaluate_rows(scorer: RowScorer, data: Any, task: Literal["rating", "label"]) -> RowReport:
+    """How well a scorer predicts the rating or the label of each row.
+
+    Args:
+        data: rows with a ``rating``, such as Interactions, or with a ``label``, such as Examples.
+        task: ``rating`` if scores are ratings, ``label`` if they are logits of a label that is 0 or 1.
+
+    Raises:
+        ConfigError: there is no such task, or the rows do not carry what it needs.
+        DataError: there are no rows.
+        AttlasError: a score is nan.
+    """
+    if task not in BY_ROW:
+        raise ConfigError(f"there is no task {task!r}; {nearest(task, BY_ROW)}")
+    truth = getattr(data, task, None)
+    if truth is None:
+        raise ConfigError(f"these rows have no {task}; evaluate them as a ranking or read them with a column for it")
+    if not len(truth):
+        raise DataError("there are no rows to predict; check how the data were split")
+    score = scorer.score_rows(data)
+    refuse_nan(score)
+    return RowReport(task, len(truth), {name: metric(truth, score) for name, metric in BY_ROW[task].items()})
+
+
+def _checked_names(metrics: Sequence[str] | None, cuts: tuple[int, ...]) -> list[str]:
+    known = [*AT_K, *WITHOUT_K]
+    for name in metrics or ():
+        if name not in known:
+            raise ConfigError(f"there is no metric {name!r}; {nearest(name, known)}")
+    if not cuts or not all(isinstance(cut, int) and cut >= 1 for cut in cuts):
+        raise ConfigError(f"k is {', '.join(map(str, cuts)) or 'empty'}; expected whole numbers of at least 1")
+    return known if metrics is None else list(metrics)
+
+
+def _measured(ranks: Ranks, names: Sequence[str], cuts: tuple[int, ...]) -> dict[str, np.ndarray]:
+    at_k = {f"{name}@{cut}": AT_K[name](ranks, cut) for cut in cuts for name in names if name in AT_K}
+    return at_k | {name: WITHOUT_K[name](ranks) for name in names if name in WITHOUT_K}
+
+
+def _per_user(value_U: np.ndarray, owner_U: np.ndarray) -> np.ndarray:
+    """The mean over each user's rankings, float64[V]."""
+    return np.bincount(owner_U, weights=value_U) / np.bincount(owner_U)

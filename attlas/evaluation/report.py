@@ -1,0 +1,151 @@
+"""Report: what an evaluation found, for programs and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.stats import bootstrap
+
+from attlas.errors import ConfigError, nearest
+
+RESAMPLES = 1000
+CELLS_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """The metrics of one scorer under one protocol.
+
+    Attributes:
+        protocol, split, part: what was ranked against what: codes of the protocol and the split, ``valid`` or ``test``.
+        k: the cut-offs.
+        users: int64[V], the users that were ranked, rising.
+        per_user: float64[V] for each metric, for instance ``ndcg@10``, a fraction; ``auc`` may be nan for a user whose
+            candidates are all relevant.
+        num_users_without_test: users with no held-out item to rank.
+        num_masked: held-out pairs left out because the user had seen the item before.
+        tie_share: the share of held-out items whose score equals that of another candidate.
+        num_candidates: the fewest and the most items in a ranking.
+    """
+
+    protocol: str
+    split: str
+    part: str
+    k: tuple[int, ...]
+    users: np.ndarray
+    per_user: dict[str, np.ndarray]
+    num_users_without_test: int
+    num_masked: int
+    tie_share: float
+    num_candidates: tuple[int, int]
+    _intervals: dict[tuple[str, float], tuple[float, float]] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def code(self) -> str:
+        """What numbers must share in order to be compared."""
+        return f"{self.protocol}, {self.split}, {self.part}"
+
+    def mean(self, name: str) -> float:
+        """The mean of a metric over the users for whom it is defined."""
+        return float(np.mean(self._defined(name)))
+
+    def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
+        """Where the mean would lie with other users like these: a percentile bootstrap over users, equal in every run."""
+        if (name, level) not in self._intervals:
+            self._intervals[name, level] = _bootstrap_mean(self._defined(name), level)
+        return self._intervals[name, level]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the single users, ready for JSON; a metric that no user has is None."""
+        means = {name: self.mean(name) for name in self.per_user if self._defined(name).size}
+        return {
+            "protocol": self.protocol,
+            "split": self.split,
+            "part": self.part,
+            "k": list(self.k),
+            "ties": "averaged",
+            "tie_share": self.tie_share,
+            "num_users": len(self.users),
+            "num_users_without_test": self.num_users_without_test,
+            "num_masked": self.num_masked,
+            "num_candidates": list(self.num_candidates),
+            "level": 0.95,
+            "means": {name: means.get(name) for name in self.per_user},
+            "intervals": {name: list(self.interval(name)) if name in means else None for name in self.per_user},
+        }
+
+    def sentences(self) -> list[str]:
+        """What a person should hear beside the numbers."""
+        fewest, most = self.num_candidates
+        against = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
+        said = [
+            f"protocol {self.protocol}, split {self.split}, part {self.part}",
+            f"{_count(len(self.users), 'user')} ranked against {against} items each",
+            f"{_count(self.num_users_without_test, 'user')} had no {self.part} item to rank",
+            f"ties averaged ({100 * self.tie_share:.2f} % of held-out items tie)",
+        ]
+        if self.num_masked:
+            said.append(f"{_count(self.num_masked, 'held-out pair')} left out, seen before by the same user")
+        return said
+
+    def _defined(self, name: str) -> np.ndarray:
+        if name not in self.per_user:
+            raise ConfigError(f"this report has no metric {name!r}; {nearest(name, self.per_user)}")
+        values = self.per_user[name]
+        return values[~np.isnan(values)]
+
+
+@dataclass(frozen=True, eq=False)
+class RowReport:
+    """Errors over single rows, for models of ratings or labels.
+
+    Attributes:
+        task: ``rating`` or ``label``.
+        num_rows: how many rows were scored.
+        values: ``rmse`` and ``mae`` in units of the rating; or ``logloss`` in nats and ``auc``.
+    """
+
+    task: str
+    num_rows: int
+    values: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON; an AUC that is not defined is None."""
+        values = {name: None if np.isnan(value) else value for name, value in self.values.items()}
+        return {"task": self.task, "num_rows": self.num_rows, "means": values}
+
+    def sentences(self) -> list[str]:
+        """What a person should hear beside the numbers."""
+        return [f"{_count(self.num_rows, self.task)} predicted"]
+
+
+def side_by_side(reports: Mapping[str, Report]) -> dict[str, dict[str, float]]:
+    """One row of means per name, for a table.
+
+    A column is a metric under one protocol, split and part, so that numbers which do not compare never share one; a row
+    has no entry in another protocol's columns.
+    """
+    return {row: {f"{name} ({report.code})": report.mean(name) for name in report.per_user} for row, report in reports.items()}
+
+
+def _bootstrap_mean(values: np.ndarray, level: float) -> tuple[float, float]:
+    if len(values) < 2:
+        only = float(np.mean(values))
+        return only, only
+    found = bootstrap(
+        (values,),
+        np.mean,
+        confidence_level=level,
+        n_resamples=RESAMPLES,
+        batch=max(1, CELLS_AT_ONCE // len(values)),
+        method="percentile",
+        random_state=np.random.default_rng(0),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

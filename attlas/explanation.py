@@ -1,0 +1,53 @@
+"""Why this item: the entries of a history and what each of them weighed, in outside ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What stood behind one score.
+
+    Attributes:
+        item, title: the item that is explained.
+        score: what it was ranked by.
+        way: how the user came in: ``known user``, ``from the history`` or ``fitted user vector``.
+        method: ``attention`` (weights that sum to 1 where the softmax is not smoothed), ``contribution`` (what each entry
+            adds to the score) or ``popularity``.
+        history: one row per item of the user's history, the heaviest first: item, title, weight.
+        audience: one row per other user who chose the item, the heaviest first: user, weight; None if the model does not
+            look at them.
+    """
+
+    item: str | int
+    title: str
+    score: float
+    way: str
+    method: str
+    history: pl.DataFrame
+    audience: pl.DataFrame | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return {
+            "item": self.item,
+            "title": self.title,
+            "score": self.score,
+            "way": self.way,
+            "method": self.method,
+            "history": self.history.to_dicts(),
+            "audience": None if self.audience is None else self.audience.to_dicts(),
+        }
+
+    def sentence(self, count: int = 3) -> str:
+        """One sentence for a person: the heaviest reasons."""
+        if self.history.is_empty():
+            return f"{self.title}: because many have chosen it"
+        heaviest = self.history.head(count)
+        pairs = zip(heaviest["title"], heaviest["weight"], strict=True)
+        reasons = ", ".join(f"{title} ({weight:.0%})" if self.method == "attention" else str(title) for title, weight in pairs)
+        return f"{self.title}: because of {reasons}"

@@ -1,0 +1,55 @@
+"""How much memory there is, and the refusal of what would not fit."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from attlas.errors import ConfigError, TooLarge
+
+UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+MEMINFO = Path("/proc/meminfo")
+
+
+def parse_bytes(text: str | int) -> int:
+    """Bytes from text such as ``4GB``, ``512 MiB`` or ``1000000``.
+
+    Raises:
+        ConfigError: the text names no size.
+    """
+    match = re.fullmatch(r"\s*([\d.]+)\s*([a-zA-Z]*)\s*", str(text))
+    if not match or match[2].lower() not in UNITS or match[1].count(".") > 1:
+        raise ConfigError(f"{text!r} is no size of memory; write for instance 4GB or 512MiB")
+    return int(float(match[1]) * UNITS[match[2].lower()])
+
+
+def available_bytes() -> int:
+    """The memory that the machine can give now, without swapping where that is known."""
+    if MEMINFO.exists():
+        match = re.search(r"MemAvailable:\s+(\d+) kB", MEMINFO.read_text())
+        if match:
+            return int(match[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def refuse_too_large(what: str, needs: dict[str, int], given: int | None) -> None:
+    """Refuse a deed by name if what it will hold at once exceeds the memory it was given.
+
+    Args:
+        what: the deed, for the message: ``EASE on 35,648 items``.
+        needs: bytes by the name of what holds them.
+        given: bytes allowed; None means what the machine has available.
+
+    Raises:
+        TooLarge: the sum of the needs is more than what was given.
+    """
+    limit = available_bytes() if given is None else given
+    total = sum(needs.values())
+    if total > limit:
+        parts = ", ".join(f"{name}" for name in needs)
+        whose = "the machine has available" if given is None else "it was given"
+        raise TooLarge(
+            f"{what} needs {total / 1e9:.1f} GB ({parts}), more than the {limit / 1e9:.1f} GB that {whose}; "
+            "give it more with --memory, choose a smaller model or leave rare items out"
+        )

@@ -1,0 +1,96 @@
+"""EASE: an item-item linear model with a zero diagonal, solved in closed form (Steck, WWW 2019).
+
+paper        here           shape
+X            observed       U x I    the binary matrix of who chose what
+G = X'X      gram           I x I
+lambda       l2
+P            inverse        I x I    (G + lambda I)^-1
+B            weight_II      I x I    B_ij = -P_ij / P_jj, B_jj = 0
+
+Shapes: B pairs, U users, I items, T history entries.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from attlas.data.inputs import History, Inputs, Sizes
+from attlas.ops.gram import cooccurrence
+from attlas.ops.segments import segment_sum
+
+DENSE_SHARE = 1 / 32  # above this share of filled cells a dense product is faster than summing rows
+
+
+class EASE(nn.Module):
+    """The score of an item is the sum of its weights from everything the user has chosen."""
+
+    @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+    class Config:
+        """The one hyper-parameter.
+
+        Attributes:
+            l2: lambda, the penalty on squared weights; larger data with longer histories want more.
+        """
+
+        l2: float = Field(default=500.0, gt=0)
+
+    def __init__(self, sizes: Sizes, config: Config | None = None):
+        super().__init__()
+        self.config = config or EASE.Config()
+        self.weight_II: Tensor
+        self.register_buffer("weight_II", torch.zeros(sizes.num_items, sizes.num_items))
+
+    def forward(self, item: Tensor, user_history: History) -> Tensor:
+        """score(u, i) = sum over j in R_u of B_ji, [B]; the target adds nothing to itself, since B_ii = 0."""
+        return self.score_catalogue(user_history).gather(1, item[:, None]).squeeze(1)
+
+    def score_catalogue(self, user_history: History) -> Tensor:
+        """X_u B for each asking row, [B, I]."""
+        lists = user_history.lists
+        weight_EI = (
+            self.weight_II if len(user_history.distinct) == len(self.weight_II) else self.weight_II[user_history.distinct]
+        )
+        if len(lists.index) < DENSE_SHARE * lists.count * lists.width:
+            return segment_sum(weight_EI, lists)[user_history.row]
+        chosen_GE = torch.zeros(lists.count, lists.width, device=weight_EI.device)
+        chosen_GE[lists.owner, lists.index] = 1.0
+        return (chosen_GE @ weight_EI)[user_history.row]
+
+    def attention(self, item: Tensor, user_history: History) -> dict[str, Tensor]:
+        """What each entry adds to the score of the one item: exact contributions, [T]."""
+        return {"user_history": self.weight_II[user_history.distinct[user_history.index], item[0]]}
+
+    @staticmethod
+    def memory(sizes: Sizes, config: Any) -> dict[str, int]:
+        """The Gram matrix, its inverse and the weights."""
+        matrix = 4 * sizes.num_items**2
+        return {f"3 matrices of {sizes.num_items:,} x {sizes.num_items:,} ({matrix / 1e9:.1f} GB each)": 3 * matrix}
+
+    class ClosedForm:
+        """Solves for all weights at once; one epoch is all there is."""
+
+        one_epoch: ClassVar[bool] = True
+
+        def epoch(self, model: EASE, data: Inputs, rng: np.random.Generator) -> float:
+            """B = I - P diag(1 / P_jj) with P = (X'X + lambda I)^-1, by Cholesky."""
+            gram_II = cooccurrence(data.user_lists, data.item_lists)
+            gram_II.diagonal().add_(model.config.l2)
+            inverse_II = torch.cholesky_inverse(torch.linalg.cholesky(gram_II))
+            torch.div(inverse_II, -inverse_II.diagonal(), out=model.weight_II)
+            model.weight_II.fill_diagonal_(0.0)
+            return float("nan")
+
+        def state(self) -> dict[str, Tensor]:
+            """Nothing lives on between epochs."""
+            return {}
+
+        def restore(self, state: dict[str, Tensor]) -> None:
+            """Nothing to restore."""
+
+    Solvers: ClassVar[dict[str, Any]] = {"closed-form": ClosedForm}

@@ -1,0 +1,83 @@
+"""What anybody may ask of a model: the protocol itself and the further abilities, each a small protocol of its own.
+
+There is no base class. A model is an ``nn.Module`` whose ``forward`` names its inputs; ``asked_by`` reads them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+
+class Model(Protocol):
+    """Anything that scores (user, item) pairs."""
+
+    config: Any
+
+    def __call__(self, **inputs: Any) -> Tensor:
+        """Score [B]: a logit, or a rating for rating models."""
+        ...
+
+
+@runtime_checkable
+class Separable(Protocol):
+    """A model whose ``forward`` is ``match(encode_user, encode_item)``, so that each item is encoded once."""
+
+    def encode_user(self, **inputs: Any) -> Tensor:
+        """A code per pair or user, [B, C]."""
+        ...
+
+    def encode_item(self, **inputs: Any) -> Tensor:
+        """A code per pair or item, [B, C]."""
+        ...
+
+    def match(self, user_code: Tensor, item_code: Tensor) -> Tensor:
+        """The score of each pair of codes; leading dimensions broadcast."""
+        ...
+
+
+@runtime_checkable
+class Ranking(Protocol):
+    """A model that scores the whole catalogue at once, equal to ``forward``."""
+
+    def score_catalogue(self, **inputs: Any) -> Tensor:
+        """From the inputs of ``forward`` without the item ones to scores [U, I]."""
+        ...
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """A model that can weigh the entries of its histories."""
+
+    def attention(self, **inputs: Any) -> dict[str, Tensor]:
+        """From the inputs of one pair to one weight per history entry, [T], by the name of the history."""
+        ...
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """A model whose need of memory is not its parameters alone."""
+
+    @staticmethod
+    def memory(sizes: Any, config: Any) -> dict[str, int]:
+        """What fitting will hold at once: bytes by the name of what holds them."""
+        ...
+
+
+@runtime_checkable
+class Welcoming(Protocol):
+    """A model that asks for ``user`` and can fit one new user vector with all else frozen."""
+
+    user_tables: ClassVar[tuple[str, ...]]
+    """The names of the embedding tables that hold one row per user and are read through ``user``."""
+
+
+def asked_by(model: nn.Module | type, method: str = "forward") -> tuple[str, ...]:
+    """The names of the inputs that a method of the model asks for.
+
+    Read from the class, before any wrapping, because compiling hides the signature.
+    """
+    owner = model if isinstance(model, type) else type(model)
+    return tuple(name for name in inspect.signature(getattr(owner, method)).parameters if name != "self")

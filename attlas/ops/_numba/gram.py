@@ -1,0 +1,29 @@
+"""CPU kernel of ``ops/gram.py``: parallel over rows of the result."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def cooccurrence(row_start, row_index, column_start, column_index, out_II):
+    """out[i, j] = number of rows that list both i and j, for j >= i; rows are sorted."""
+    for i in prange(column_start.shape[0] - 1):
+        for p in range(column_start[i], column_start[i + 1]):
+            row = column_index[p]
+            first, last = row_start[row], row_start[row + 1]
+            low = first + np.searchsorted(row_index[first:last], i)
+            for t in range(low, last):
+                out_II[i, row_index[t]] += 1.0
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def mirror(out_II):
+    """Copy the upper triangle onto the lower one, in blocks that fit the cache."""
+    size, block = out_II.shape[0], 64
+    for b in prange((size + block - 1) // block):
+        for c in range(b + 1):
+            for i in range(b * block, min(size, (b + 1) * block)):
+                for j in range(c * block, min(i, (c + 1) * block)):
+                    out_II[i, j] = out_II[j, i]

@@ -1,0 +1,113 @@
+"""CPU kernels of ``ops/segments.py``: parallel over rows, and so the same bits on every run."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+
+@njit(cache=True, nogil=True)
+def transpose(start_G1, index_T, width):
+    """Group the entries by the place they point to, in the order of their rows; a counting sort."""
+    first_E1 = np.zeros(width + 1, np.int64)
+    for t in range(index_T.shape[0]):
+        first_E1[index_T[t] + 1] += 1
+    for e in range(width):
+        first_E1[e + 1] += first_E1[e]
+    fill_E = first_E1[:-1].copy()
+    row_T = np.empty(index_T.shape[0], np.int64)
+    entry_T = np.empty(index_T.shape[0], np.int64)
+    for g in range(start_G1.shape[0] - 1):
+        for t in range(start_G1[g], start_G1[g + 1]):
+            place = fill_E[index_T[t]]
+            fill_E[index_T[t]] += 1
+            row_T[place] = g
+            entry_T[place] = t
+    return first_E1, row_T, entry_T
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def sum_rows(start_G1, index_T, table_ED, out_GD):
+    """out[g] = sum of the table's rows that g lists."""
+    for g in prange(start_G1.shape[0] - 1):
+        for d in range(table_ED.shape[1]):
+            out_GD[g, d] = 0.0
+        for t in range(start_G1[g], start_G1[g + 1]):
+            e = index_T[t]
+            for d in range(table_ED.shape[1]):
+                out_GD[g, d] += table_ED[e, d]
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def softmax_sums(start_G1, index_T, value_ED, logit_E, exp_T, shift_G, total_G, sum_GD, top_G):
+    """Per row: the largest logit and where it stands, exp(logit - largest), and the sums of exp and of exp * value."""
+    for g in prange(start_G1.shape[0] - 1):
+        first, last = start_G1[g], start_G1[g + 1]
+        top_G[g] = -1
+        shift = -np.inf
+        for t in range(first, last):
+            if logit_E[index_T[t]] > shift:
+                shift = logit_E[index_T[t]]
+                top_G[g] = t
+        shift_G[g] = shift if last > first else 0.0
+        total_G[g] = 0.0
+        for d in range(value_ED.shape[1]):
+            sum_GD[g, d] = 0.0
+        for t in range(first, last):
+            e = index_T[t]
+            weight = math.exp(logit_E[e] - shift_G[g])
+            exp_T[t] = weight
+            total_G[g] += exp_T[t]
+            for d in range(value_ED.shape[1]):
+                sum_GD[g, d] += exp_T[t] * value_ED[e, d]
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def softmax_sums_backward(first_E1, row_T, entry_T, value_ED, exp_T, grad_total_G, grad_sum_GD, grad_value_ED, grad_logit_E):
+    """Back through ``softmax_sums``, parallel over the places of the table; the shift is a constant."""
+    for e in prange(first_E1.shape[0] - 1):
+        from_total = exp_T.dtype.type(0.0)
+        for d in range(value_ED.shape[1]):
+            grad_value_ED[e, d] = 0.0
+        for p in range(first_E1[e], first_E1[e + 1]):
+            g = row_T[p]
+            weight = exp_T[entry_T[p]]
+            from_total += weight * grad_total_G[g]
+            for d in range(value_ED.shape[1]):
+                grad_value_ED[e, d] += weight * grad_sum_GD[g, d]
+        from_sum = exp_T.dtype.type(0.0)
+        for d in range(value_ED.shape[1]):
+            from_sum += value_ED[e, d] * grad_value_ED[e, d]
+        grad_logit_E[e] = from_sum + from_total
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def find_in_rows(start_G1, index_T, row_B, wanted_B, place_B):
+    """The place in T where row_B lists wanted_B, or -1; rows are sorted."""
+    for b in prange(row_B.shape[0]):
+        low, high = start_G1[row_B[b]], start_G1[row_B[b] + 1]
+        last = high
+        while low < high:
+            middle = (low + high) // 2
+            if index_T[middle] < wanted_B[b]:
+                low = middle + 1
+            else:
+                high = middle
+        place_B[b] = low if low < last and index_T[low] == wanted_B[b] else -1
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def nth_missing(start_G1, index_T, row_B, rank_B, out_B):
+    """The rank-th column (from 0) that a sorted row does not list."""
+    for b in prange(row_B.shape[0]):
+        first = start_G1[row_B[b]]
+        low, high = 0, start_G1[row_B[b] + 1] - first
+        while low < high:
+            middle = (low + high) // 2
+            if index_T[first + middle] - middle <= rank_B[b]:
+                low = middle + 1
+            else:
+                high = middle
+        out_B[b] = rank_B[b] + low

@@ -1,0 +1,40 @@
+"""Products of a matrix with itself, without building what is mostly empty.
+
+Shapes: U rows, I columns.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from attlas.ops._numba import gram as _cpu
+from attlas.ops.segments import Ragged
+
+
+def cooccurrence(rows: Ragged, columns: Ragged) -> Tensor:
+    """How many rows list both i and j, [I, I] in float32: X'X of a binary X given by its rows and by its columns.
+
+    Costs the sum of squared row lengths, not U I^2.
+    """
+    device = rows.start.device
+    if device.type != "cpu":
+        dense_UI = torch.zeros(rows.count, rows.width, device=device)
+        dense_UI[rows.owner, rows.index] = 1.0
+        return dense_UI.T @ dense_UI
+    out_II = torch.zeros(rows.width, rows.width)
+    arrays = (rows.start, rows.index, columns.start, columns.index, out_II)
+    _cpu.cooccurrence(*(tensor.numpy() for tensor in arrays))
+    _cpu.mirror(out_II.numpy())
+    return out_II
+
+
+def cooccurrence_reference(rows: Ragged, columns: Ragged) -> Tensor:
+    """``cooccurrence``, row by row and pair by pair."""
+    out_II = torch.zeros(rows.width, rows.width)
+    for g in range(rows.count):
+        listed = rows.index[rows.start[g] : rows.start[g + 1]].tolist()
+        for i in listed:
+            for j in listed:
+                out_II[i, j] += 1.0
+    return out_II

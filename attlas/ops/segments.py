@@ -1,0 +1,274 @@
+"""Sums and softmaxes over ragged lists: nothing is padded, and a list is pooled once however many ask for it.
+
+Shapes: G rows, T entries of all rows together, E places in the table that entries point to, D columns, B askers.
+
+Every public function has a literal twin, ``<name>_reference``, that says the same in loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attlas.ops._numba import segments as _cpu
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """G rows, each a list of places in a table: the pattern of a compressed sparse row matrix.
+
+    Attributes:
+        start: int64[G + 1]; row g has the entries start[g] to start[g + 1] - 1.
+        index: int64[T], the place in the table that each entry points to; sorted inside each row, no place twice.
+        width: E, the number of places in the table.
+    """
+
+    start: Tensor
+    index: Tensor
+    width: int
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]], width: int) -> Ragged:
+        """The pattern that a list of lists spells out."""
+        length = torch.tensor([0, *(len(row) for row in rows)])
+        return cls(length.cumsum(0), torch.tensor([e for row in rows for e in row], dtype=torch.int64), width)
+
+    @property
+    def count(self) -> int:
+        """G, the number of rows."""
+        return len(self.start) - 1
+
+    @cached_property
+    def length(self) -> Tensor:
+        """The number of entries of each row, int64[G]."""
+        return self.start.diff()
+
+    @cached_property
+    def owner(self) -> Tensor:
+        """The row that each entry belongs to, int64[T]."""
+        return torch.repeat_interleave(torch.arange(self.count, device=self.start.device), self.length)
+
+    @cached_property
+    def transposed(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The entries grouped by place: start [E + 1], row [T], and which entry [T] each of them is."""
+        if self.start.device.type == "cpu":
+            arrays = _cpu.transpose(self.start.numpy(), self.index.numpy(), self.width)
+            first, row, entry = (torch.from_numpy(array) for array in arrays)
+            return first, row, entry
+        entry = torch.argsort(self.index, stable=True)
+        first = torch.zeros(self.width + 1, dtype=torch.int64, device=self.index.device)
+        first[1:] = torch.bincount(self.index, minlength=self.width).cumsum(0)
+        return first, self.owner[entry], entry
+
+    def find(self, row_B: Tensor, wanted_B: Tensor) -> Tensor:
+        """The entry in which each asked row lists the wanted place, int64[B]; -1 where it does not."""
+        if self.start.device.type == "cpu":
+            place_B = torch.empty_like(row_B)
+            arrays = (self.start, self.index, row_B.contiguous(), wanted_B.contiguous(), place_B)
+            _cpu.find_in_rows(*(tensor.numpy() for tensor in arrays))
+            return place_B
+        key_T = self.owner * self.width + self.index
+        wanted_key_B = row_B * self.width + wanted_B
+        place_B = torch.searchsorted(key_T, wanted_key_B).clamp_(max=max(len(key_T) - 1, 0))
+        found_B = key_T[place_B] == wanted_key_B if len(key_T) else torch.zeros_like(row_B, dtype=torch.bool)
+        return torch.where(found_B, place_B, -1)
+
+    def take(self, row_R: Tensor, *, without_R: Tensor | None = None) -> Ragged:
+        """The given rows as a pattern of their own; optionally each without one of its entries, int64[R]."""
+        length_R = self.length[row_R]
+        first_R = length_R.cumsum(0) - length_R
+        entry_T = torch.arange(int(length_R.sum()), device=self.start.device)
+        entry_T += torch.repeat_interleave(self.start[row_R] - first_R, length_R)
+        if without_R is not None:
+            entry_T = entry_T[entry_T != torch.repeat_interleave(without_R, length_R)]
+            length_R = length_R - 1
+        start = torch.zeros(len(row_R) + 1, dtype=torch.int64, device=self.start.device)
+        start[1:] = length_R.cumsum(0)
+        return Ragged(start, self.index[entry_T], self.width)
+
+
+def segment_sum(table_ED: Tensor, rows: Ragged) -> Tensor:
+    """The sum of the table's rows that each list names, [G, D]; zeros for an empty list."""
+    return _SegmentSum.apply(table_ED, rows)
+
+
+def segment_sum_reference(table_ED: Tensor, rows: Ragged) -> Tensor:
+    """``segment_sum``, list by list."""
+    return torch.stack([table_ED[rows.index[rows.start[g] : rows.start[g + 1]]].sum(0) for g in range(rows.count)])
+
+
+def segment_softmax(logit_E: Tensor, rows: Ragged, *, smoothing: float = 1.0) -> Tensor:
+    """Softmax within each list; an empty list has no weights.
+
+    Args:
+        logit_E: one logit per place of the table.
+        rows: the lists.
+        smoothing: exponent on the denominator, in (0, 1]; below 1, long lists count for more.
+
+    Returns:
+        One weight per entry, [T]. With ``smoothing=1`` a list's weights sum to 1.
+
+    Source: NAIS, He et al. 2018, its beta.
+    """
+    logit_T = logit_E[rows.index]
+    shift_G = torch.full((rows.count,), -torch.inf, dtype=logit_T.dtype, device=logit_T.device)
+    shift_G = shift_G.scatter_reduce(0, rows.owner, logit_T.detach(), "amax")
+    exp_T = (logit_T - shift_G[rows.owner]).exp()
+    total_G = torch.zeros_like(shift_G).index_add(0, rows.owner, exp_T)
+    scale_G = ((1.0 - smoothing) * shift_G).exp() / total_G.pow(smoothing)
+    return exp_T * scale_G[rows.owner]
+
+
+def segment_softmax_reference(logit_E: Tensor, rows: Ragged, *, smoothing: float = 1.0) -> Tensor:
+    """``segment_softmax``, list by list: exp(logit) over the smoothed sum of exp."""
+    weights = []
+    for g in range(rows.count):
+        logit = logit_E[rows.index[rows.start[g] : rows.start[g + 1]]]
+        weights.append((logit - smoothing * torch.logsumexp(logit, 0)).exp() if len(logit) else logit)
+    return torch.cat(weights)
+
+
+def attentive_sum(
+    value_ED: Tensor, logit_E: Tensor, rows: Ragged, row_B: Tensor, left_out_B: Tensor, *, smoothing: float = 1.0
+) -> Tensor:
+    """The softmax-weighted sum of each asker's list, without the one entry that the asker leaves out.
+
+    A list is pooled once, not once per asker: an asker's own entry is taken out of the sums by subtraction. Where that
+    entry has the list's largest logit, subtraction would cancel; those lists are pooled a second time without it.
+
+    Args:
+        value_ED: what is summed, one row per place of the table.
+        logit_E: one logit per place.
+        rows: the lists.
+        row_B: the list that each asker reads.
+        left_out_B: the entry (place in T) of that list which the asker leaves out, or -1.
+        smoothing: exponent on the softmax's denominator, in (0, 1].
+
+    Returns:
+        [B, D]; zeros where nothing is left to sum.
+    """
+    sums = _softmax_sums(value_ED, logit_E, rows)
+    pooled_BD = _scaled(sums, smoothing)[row_B]
+    asker_P = (left_out_B >= 0).nonzero().squeeze(-1)
+    if not len(asker_P):
+        return pooled_BD
+    row_P, entry_P = row_B[asker_P], left_out_B[asker_P]
+    is_top_P = sums.top[row_P] == entry_P
+    asker_O, row_O, entry_O = asker_P[~is_top_P], row_P[~is_top_P], entry_P[~is_top_P]
+    pooled_BD = pooled_BD.index_copy(0, asker_O, _scaled(_without(sums, value_ED, logit_E, rows, row_O, entry_O), smoothing))
+    asker_K, row_K, entry_K = asker_P[is_top_P], row_P[is_top_P], entry_P[is_top_P]
+    if not len(asker_K):
+        return pooled_BD
+    again = _softmax_sums(value_ED, logit_E, rows.take(row_K, without_R=entry_K))
+    return pooled_BD.index_copy(0, asker_K, _scaled(again, smoothing))
+
+
+def attentive_sum_reference(
+    value_ED: Tensor, logit_E: Tensor, rows: Ragged, row_B: Tensor, left_out_B: Tensor, *, smoothing: float = 1.0
+) -> Tensor:
+    """``attentive_sum``, asker by asker, each list summed anew."""
+    pooled = []
+    for g, left_out in zip(row_B.tolist(), left_out_B.tolist(), strict=True):
+        entries = [t for t in range(int(rows.start[g]), int(rows.start[g + 1])) if t != left_out]
+        place = rows.index[entries]
+        if not entries:
+            pooled.append(torch.zeros_like(value_ED[0]))
+            continue
+        weight = (logit_E[place] - smoothing * torch.logsumexp(logit_E[place], 0)).exp()
+        pooled.append((weight[:, None] * value_ED[place]).sum(0))
+    return torch.stack(pooled)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Per list: sum of exp(logit - shift) * value [G, D], sum of exp [G], the shift [G] and the entry it comes from [G]."""
+
+    weighted: Tensor
+    total: Tensor
+    shift: Tensor
+    top: Tensor
+
+
+def _softmax_sums(value_ED: Tensor, logit_E: Tensor, rows: Ragged) -> _Sums:
+    if value_ED.device.type == "cpu":
+        return _Sums(*_SoftmaxSums.apply(value_ED, logit_E, rows))
+    logit_T = logit_E[rows.index]
+    shift_G = torch.full((rows.count,), -torch.inf, dtype=logit_T.dtype, device=logit_T.device)
+    shift_G = shift_G.scatter_reduce(0, rows.owner, logit_T.detach(), "amax")
+    is_top_T = logit_T.detach() == shift_G[rows.owner]
+    place_T = torch.where(is_top_T, torch.arange(len(logit_T), device=logit_T.device), len(logit_T))
+    top_G = torch.full_like(rows.length, len(logit_T)).scatter_reduce(0, rows.owner, place_T, "amin")
+    shift_G = torch.where(rows.length > 0, shift_G, 0.0)
+    exp_T = (logit_T - shift_G[rows.owner]).exp()
+    total_G = torch.zeros_like(shift_G).index_add(0, rows.owner, exp_T)
+    weighted_GD = torch.zeros(rows.count, value_ED.shape[1], dtype=value_ED.dtype, device=value_ED.device)
+    weighted_GD = weighted_GD.index_add(0, rows.owner, exp_T[:, None] * value_ED[rows.index])
+    return _Sums(weighted_GD, total_G, shift_G, top_G)
+
+
+def _without(sums: _Sums, value_ED: Tensor, logit_E: Tensor, rows: Ragged, row_O: Tensor, entry_O: Tensor) -> _Sums:
+    """The sums of the asked lists less one entry each, which is not the one with the largest logit."""
+    place_O, shift_O = rows.index[entry_O], sums.shift[row_O]
+    exp_O = (logit_E[place_O] - shift_O).exp()
+    weighted_OD = sums.weighted[row_O] - exp_O[:, None] * value_ED[place_O]
+    return _Sums(weighted_OD, sums.total[row_O] - exp_O, shift_O, sums.top[row_O])
+
+
+def _scaled(sums: _Sums, smoothing: float) -> Tensor:
+    """The weighted mean; the shift no longer cancels when the denominator is smoothed. Zeros for an empty list."""
+    is_empty_G = sums.total <= 0
+    denominator_G = torch.where(is_empty_G, 1.0, sums.total)
+    scale_G = 1.0 / denominator_G if smoothing == 1.0 else ((1.0 - smoothing) * sums.shift).exp() / denominator_G.pow(smoothing)
+    return sums.weighted * scale_G[:, None]
+
+
+class _SegmentSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table_ED: Tensor, rows: Ragged) -> Tensor:
+        ctx.rows = rows
+        return _sum_rows(rows.start, rows.index, table_ED)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        first_E1, row_T, _ = ctx.rows.transposed
+        return _sum_rows(first_E1, row_T, grads[0]), None
+
+
+def _sum_rows(start_G1: Tensor, index_T: Tensor, table_ED: Tensor) -> Tensor:
+    out_GD = torch.zeros(len(start_G1) - 1, table_ED.shape[1], dtype=table_ED.dtype, device=table_ED.device)
+    if table_ED.device.type == "cpu":
+        arrays = (start_G1, index_T, table_ED.detach().contiguous(), out_GD)
+        _cpu.sum_rows(*(tensor.numpy() for tensor in arrays))
+        return out_GD
+    owner_T = torch.repeat_interleave(torch.arange(len(out_GD), device=out_GD.device), start_G1.diff())
+    return out_GD.index_add_(0, owner_T, table_ED[index_T])
+
+
+class _SoftmaxSums(torch.autograd.Function):
+    """The CPU's way: one pass over the entries forward, one over the transposed entries back."""
+
+    @staticmethod
+    def forward(ctx: Any, value_ED: Tensor, logit_E: Tensor, rows: Ragged) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        count, width = rows.count, value_ED.shape[1]
+        exp_T = torch.empty(len(rows.index), dtype=logit_E.dtype)
+        shift_G, total_G = torch.empty(count, dtype=logit_E.dtype), torch.empty(count, dtype=logit_E.dtype)
+        sum_GD, top_G = torch.empty(count, width, dtype=value_ED.dtype), torch.empty(count, dtype=torch.int64)
+        given = (rows.start, rows.index, value_ED.detach().contiguous(), logit_E.detach().contiguous())
+        _cpu.softmax_sums(*(tensor.numpy() for tensor in (*given, exp_T, shift_G, total_G, sum_GD, top_G)))
+        ctx.rows = rows
+        ctx.save_for_backward(value_ED, exp_T)
+        ctx.mark_non_differentiable(shift_G, top_G)
+        return sum_GD, total_G, shift_G, top_G
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        value_ED, exp_T = ctx.saved_tensors
+        grad_value_ED, grad_logit_E = torch.empty_like(value_ED), torch.empty(len(value_ED), dtype=value_ED.dtype)
+        given = (*ctx.rows.transposed, value_ED.contiguous(), exp_T, grads[1].contiguous(), grads[0].contiguous())
+        _cpu.softmax_sums_backward(*(tensor.detach().numpy() for tensor in (*given, grad_value_ED, grad_logit_E)))
+        return grad_value_ED, grad_logit_E, None

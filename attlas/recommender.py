@@ -1,0 +1,268 @@
+"""The artefact: a trained model that answers in outside ids, saves and loads itself."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import torch
+from torch import nn
+
+from attlas import artefact
+from attlas.answers import Answer, best_items, similar_to
+from attlas.data.inputs import Inputs, Sizes
+from attlas.data.interactions import Interactions
+from attlas.errors import ArtefactError, ConfigError
+from attlas.evaluation.report import Report
+from attlas.explanation import Explanation
+from attlas.models import MODELS, model_class
+from attlas.reasons import explain_pair
+from attlas.scoring import DEFAULT_BUDGET, Scorer
+from attlas.settings import build
+from attlas.strangers import fit_user, given_history
+
+Unknown = Literal["error", "popular"]
+
+
+class Recommender:
+    """Recommendations, similar items and reasons from one trained model.
+
+    Args:
+        model: trained.
+        inputs: what its inputs are gathered from.
+        card: what is known of the run; JSON can hold it.
+        seen: further interactions whose items are not recommended, for instance those held out.
+        reports: what evaluation found, one per protocol; empty for a run that was loaded, whose card has their numbers.
+        budget: bytes that one answer may build at a time.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: Inputs,
+        *,
+        card: dict[str, Any],
+        seen: Interactions | None = None,
+        reports: Sequence[Report] = (),
+        budget: int = DEFAULT_BUDGET,
+    ):
+        self.model, self.inputs, self.card = model, inputs, card
+        self.seen = inputs.train.take(np.zeros(0, np.int64)) if seen is None else seen
+        self.scorer = Scorer(model, inputs, budget=budget)
+        self.users, self.items = inputs.train.users, inputs.train.items
+        self.reports = list(reports)
+
+    @property
+    def report(self) -> Report:
+        """What evaluation found under the first protocol.
+
+        Raises:
+            ConfigError: the run was loaded; its numbers are in ``card["reports"]``.
+        """
+        if not self.reports:
+            raise ConfigError("a loaded run has no per-user values; its numbers are in card['reports']: or evaluate it anew")
+        return self.reports[0]
+
+    def __repr__(self) -> str:
+        return f"Recommender({self.card['model']['name']}, {len(self.users):,} users, {len(self.items):,} items)"
+
+    @cached_property
+    def hidden(self) -> Any:
+        """What each user has chosen in all the data that was given, binary [U, I] in sorted sparse rows."""
+        both = Interactions(
+            self.users,
+            self.items,
+            np.concatenate([self.inputs.train.user, self.seen.user]),
+            np.concatenate([self.inputs.train.item, self.seen.item]),
+        )
+        return both.by_user
+
+    def recommend(
+        self,
+        users: Sequence[str | int],
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: Sequence[str | int] | None = None,
+        unknown: Unknown = "error",
+    ) -> pl.DataFrame:
+        """The k best items for each user.
+
+        Args:
+            users: outside ids.
+            k: how many; fewer where fewer are left.
+            exclude_seen: leave out what the user has chosen, held-out items included.
+            candidates: rank these items only, by outside id.
+            unknown: what to do with a user that the model has never seen: ``error``, or answer with the most ``popular``.
+
+        Returns:
+            Columns user, rank, item, title, score and way (``known user`` or ``popular``), best first.
+
+        Raises:
+            UnknownId: a user or candidate is not known.
+        """
+        frames = list(self.recommend_blocks(users, k, exclude_seen=exclude_seen, candidates=candidates, unknown=unknown))
+        return pl.concat(frames) if frames else self._answer(np.zeros(0, np.int64)).frame([], k)
+
+    def recommend_blocks(
+        self,
+        users: Sequence[str | int],
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: Sequence[str | int] | None = None,
+        unknown: Unknown = "error",
+    ) -> Iterator[pl.DataFrame]:
+        """As ``recommend``, in blocks of users that fit the memory budget."""
+        if k < 1:
+            raise ConfigError(f"k is {k}; expected at least 1")
+        if unknown not in ("error", "popular"):
+            raise ConfigError(f"unknown={unknown!r}; expected 'error' or 'popular'")
+        users = [users] if isinstance(users, str | int) else list(users)
+        index = self.users.index_of(users) if unknown == "error" else self.users.find(users)
+        allowed = None if candidates is None else self.items.index_of(candidates)
+        for first in range(0, len(users), self.scorer.users_at_once):
+            block = slice(first, first + self.scorer.users_at_once)
+            yield self._answer(index[block], k, exclude_seen, allowed).frame(users[block], k)
+
+    def _answer(self, index: np.ndarray, k: int = 1, exclude_seen: bool = True, allowed: np.ndarray | None = None) -> Answer:
+        is_known = index >= 0
+        score = np.empty((len(index), len(self.items)), np.float32)
+        score[~is_known] = self.popularity
+        if is_known.any():
+            score[is_known] = self.scorer.score_all(index[is_known])
+        hidden = self.hidden[np.where(is_known, index, 0)] if exclude_seen and len(self.users) else None
+        if hidden is not None:
+            hidden = hidden.multiply(is_known[:, None]).tocsr()
+            hidden.eliminate_zeros()
+        ways = np.where(is_known, "known user", "popular")
+        return best_items(self.items, score, k, hidden=hidden, allowed=allowed, ways=ways.tolist())
+
+    @cached_property
+    def popularity(self) -> np.ndarray:
+        """How many users have chosen each item, float32[I]."""
+        return np.diff(self.inputs.train.by_item.indptr).astype(np.float32)
+
+    def recommend_for(self, history: Sequence[str | int], k: int = 10, *, exclude_seen: bool = True) -> pl.DataFrame:
+        """The k best items for a stranger who has chosen the given items.
+
+        Returns:
+            Columns rank, item, title, score and way: ``from the history``, ``fitted user vector``, or ``popular`` where the
+            history is empty or the model looks at nobody.
+
+        Raises:
+            UnknownId: an item is not known.
+        """
+        chosen = np.unique(self.items.index_of(history))
+        score, way = self._stranger_scores(chosen)
+        hidden = Interactions(self.users, self.items, np.zeros_like(chosen), chosen).by_user[:1] if exclude_seen else None
+        return best_items(self.items, score, k, hidden=hidden, ways=[way]).frame([""], k).drop("user")
+
+    def _stranger_scores(self, chosen: np.ndarray) -> tuple[np.ndarray, str]:
+        scorer, way = self._stranger(chosen)
+        if scorer is None:
+            return self.popularity[None], way
+        made = {"user": torch.zeros(1, dtype=torch.int64), "user_history": given_history(self.inputs, chosen)}
+        with torch.inference_mode():
+            return scorer.score_catalogue(made).float().cpu().numpy(), way
+
+    def _stranger(self, chosen: np.ndarray) -> tuple[Scorer | None, str]:
+        asks_history = "user_history" in self.scorer.names
+        if not len(chosen) or not ("user" in self.scorer.names or asks_history):
+            return None, "popular"
+        if "user" not in self.scorer.names:
+            return self.scorer, "from the history"
+        return Scorer(fit_user(self.model, self.scorer, chosen), self.inputs, like=self.scorer), "fitted user vector"
+
+    def similar_items(self, item: str | int, k: int = 10) -> pl.DataFrame:
+        """The k items most like one item, without it.
+
+        Returns:
+            Columns rank, item, title, score and way: ``item codes`` (cosine of what the model makes of each item), ``item
+            weights`` (what choosing the item adds to each other) or ``chosen together`` (cosine of who chose them).
+
+        Raises:
+            UnknownId: the item is not known.
+        """
+        index = int(self.items.index_of([item])[0])
+        score, way = similar_to(self.scorer, index)
+        hidden = Interactions(self.users, self.items, np.zeros(1, np.int64), np.array([index])).by_user[:1]
+        return best_items(self.items, score[None], k, hidden=hidden, ways=[way]).frame([""], k).drop("user")
+
+    def explain(
+        self, user: str | int | None, item: str | int, *, history: Sequence[str | int] | None = None, top: int | None = None
+    ) -> Explanation:
+        """Why an item stands where it stands for a user, or for a stranger with the given history.
+
+        Args:
+            user: an outside id; None for a stranger.
+            item: the item to explain.
+            history: a stranger's items.
+            top: only so many of the heaviest entries.
+
+        Raises:
+            UnknownId: the user or an item is not known.
+            ConfigError: neither or both of user and history are given.
+        """
+        if (user is None) == (history is None):
+            raise ConfigError("explain wants either a user or a stranger's history; give exactly one of them")
+        target = int(self.items.index_of([item])[0])
+        if user is not None:
+            index = int(self.users.index_of([user])[0])
+            return explain_pair(self.scorer, target, user=index, way="known user", top=top)
+        chosen = np.unique(self.items.index_of(history or []))
+        scorer, way = self._stranger(chosen)
+        return explain_pair(scorer or self.scorer, target, chosen=chosen, way=way, top=top)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write a run folder: whole, or not at all.
+
+        Raises:
+            ArtefactError: the folder is in use and ``overwrite`` is not set, or it cannot be written to.
+        """
+        folder = Path(folder)
+        if folder.exists() and any(folder.iterdir()) and not overwrite:
+            raise ArtefactError(f"{folder} is not empty; choose another folder or overwrite it on purpose")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        except OSError as error:
+            raise ArtefactError(f"could not write {folder}: {error}") from error
+        try:
+            self.write_into(staged)
+            staged.chmod(0o755)
+            artefact.move_into_place(staged, folder)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+        return folder
+
+    def write_into(self, folder: Path) -> None:
+        """Write the run's files into a folder that may hold others; the manifest comes last."""
+        artefact.write(folder, self.card, self.model.state_dict(), self.inputs.train, self.seen)
+
+
+def load(folder: str | Path, *, device: str = "cpu", budget: int = DEFAULT_BUDGET) -> Recommender:
+    """A recommender from a run folder; needs neither the training data nor the settings it was made with.
+
+    Raises:
+        ArtefactError: the folder is no run of ours, of another version, truncated or altered.
+    """
+    card, weights, train, seen = artefact.read(Path(folder))
+    name = card["model"]["name"]
+    if name not in MODELS:
+        raise ArtefactError(f"{folder} holds a {name!r}, which this attlas does not know; install the attlas that wrote it")
+    settings = card["model"]["config"]
+    chosen: Any = model_class(name)
+    model = chosen(Sizes(len(train.users), len(train.items)), build(chosen.Config, settings, where="model"))
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ArtefactError(f"{folder} holds weights of another shape than its {name}; the run must be made anew") from error
+    inputs = Inputs(train, device=device)
+    return Recommender(model.to(inputs.device).eval(), inputs, card=card, seen=seen, budget=budget)

@@ -1,0 +1,108 @@
+"""A trained model as a plain function of (user, item) pairs, memory-planned.
+
+Shapes: B pairs, V users asked for, I items, C code, T history entries.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from attlas.data.inputs import History, Inputs, ask
+from attlas.data.interactions import Interactions
+from attlas.models.protocol import Ranking, Separable, asked_by
+from attlas.ops.segments import Ragged
+
+DEFAULT_BUDGET = 512 * 2**20
+BLOCK_FLOATS = 2**20  # pairs times code in one block of a catalogue: 4 MB, what two cores' caches hold
+
+
+class Scorer:
+    """Scores pairs and whole catalogues with one trained model.
+
+    Args:
+        model: in its final state; it is not moved or changed.
+        inputs: what the model's inputs are gathered from; on the model's device.
+        budget: bytes that one call may build at a time, beside the model and the result.
+        like: a scorer whose item codes hold for this model too.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Inputs, *, budget: int = DEFAULT_BUDGET, like: Scorer | None = None):
+        self.model, self.inputs = model, inputs
+        self.budget: int = like.budget if like else budget
+        self.names = asked_by(model)
+        self._like = like
+
+    @property
+    def train(self) -> Interactions:
+        """What the model's histories are made of."""
+        return self.inputs.train
+
+    @property
+    def users_at_once(self) -> int:
+        """How many users' rows of scores fit the budget: each float is held about three times on its way."""
+        return max(1, self.budget // (3 * 4 * max(1, self.inputs.sizes.num_items)))
+
+    @torch.inference_mode()
+    def score(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
+        """The score of each pair, float32[B]; a pair that is in the training data is scored without itself."""
+        pairs = max(1, self.budget // (4 * 4 * 1024))
+        parts = [
+            self.model(**self.inputs.gather(self.names, user[first : first + pairs], item[first : first + pairs]))
+            for first in range(0, len(user), pairs)
+        ]
+        return torch.cat(parts).float().cpu().numpy() if parts else np.zeros(0, np.float32)
+
+    @torch.inference_mode()
+    def score_all(self, user: np.ndarray) -> np.ndarray:
+        """The score of every item for each user, float32[V, I].
+
+        For an item in the user's own history this is the score with that item left in.
+        """
+        user_V = torch.as_tensor(user, device=self.inputs.device)
+        made = {"user": user_V, "user_history": whole(self.inputs.user_lists, user_V)}
+        return self.score_catalogue(made).float().cpu().numpy()
+
+    def score_catalogue(self, made: dict[str, Any]) -> Tensor:
+        """The score of every item, [V, I], for users given by the inputs ``user`` and ``user_history``."""
+        if isinstance(self.model, Ranking):
+            return self.model.score_catalogue(**{name: made[name] for name in asked_by(self.model, "score_catalogue")})
+        assert isinstance(self.model, Separable)
+        code_VC = self.model.encode_user(**{name: made[name] for name in asked_by(self.model, "encode_user")})
+        return self._match_all(code_VC, self.item_code)
+
+    @cached_property
+    def item_code(self) -> Tensor:
+        """Every item encoded once, [I, C]."""
+        assert isinstance(self.model, Separable)
+        if self._like:
+            return self._like.item_code
+        with torch.inference_mode():
+            item_I = torch.arange(self.inputs.sizes.num_items, device=self.inputs.device)
+            made: dict[str, Any] = {"item": item_I}
+            names = asked_by(self.model, "encode_item")
+            if "item_history" in names:
+                made["item_history"] = whole(self.inputs.item_lists, item_I)
+            return self.model.encode_item(**{name: made[name] for name in names})
+
+    def _match_all(self, user_code_VC: Tensor, item_code_IC: Tensor) -> Tensor:
+        assert isinstance(self.model, Separable)
+        score_VI = torch.empty(len(user_code_VC), len(item_code_IC), device=user_code_VC.device)
+        step = max(1, BLOCK_FLOATS // user_code_VC.shape[1])
+        items = min(len(item_code_IC), step)
+        users = max(1, step // items)
+        for first in range(0, len(user_code_VC), users):
+            code_v1C = user_code_VC[first : first + users, None]
+            for low in range(0, len(item_code_IC), items):
+                block = self.model.match(code_v1C, item_code_IC[None, low : low + items])
+                score_VI[first : first + users, low : low + items] = block
+        return score_VI
+
+
+def whole(lists: Ragged, asker_B: Tensor) -> History:
+    """The full histories of the askers, with nothing left out."""
+    return ask(lists, asker_B, torch.full_like(asker_B, -1))

@@ -1,0 +1,188 @@
+"""The one training loop, and gradient descent as one of its solvers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from attlas.data.inputs import Inputs
+from attlas.training.checkpoint import Checkpoint, Progress
+from attlas.training.objectives import Objective
+from attlas.training.patience import Patience
+
+
+class Moment(NamedTuple):
+    """Where an epoch stands, for whoever watches."""
+
+    epoch: int
+    batch: int
+    batches: int
+    pairs: int
+    loss: float
+
+
+Watch = Callable[[Moment], None]
+
+
+class Solver(Protocol):
+    """A way to train: one epoch at a time, with a state that can be saved between epochs."""
+
+    one_epoch: ClassVar[bool]
+
+    def epoch(self, model: Any, data: Inputs, rng: np.random.Generator) -> float:
+        """Train for one epoch; returns its mean loss, NaN where there is none."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """What lives on between epochs."""
+        ...
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on with a saved state."""
+        ...
+
+
+class Descent:
+    """Gradient descent on an objective by Adam.
+
+    Args:
+        model: whose parameters are moved.
+        objective: what a batch is and what it costs.
+        learning_rate: Adam's step size.
+        weight_decay: L2 penalty on all parameters, added to their gradients.
+        watch: told after every batch.
+    """
+
+    one_epoch: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        *,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.0,
+        watch: Watch | None = None,
+    ):
+        self.objective, self.watch = objective, watch
+        self.names = [name for name, _ in model.named_parameters()]
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+        self.epochs_done = 0
+
+    def epoch(self, model: nn.Module, data: Inputs, rng: np.random.Generator) -> float:
+        """Show every batch once; the mean loss is weighted by pairs."""
+        total, pairs = 0.0, 0
+        batches = self.objective.count(data)
+        model.train()
+        for number, batch in enumerate(self.objective.batches(data, model, rng), start=1):
+            loss = self.objective.loss(model, batch)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            total += loss.item() * len(batch.label)
+            pairs += len(batch.label)
+            if self.watch:
+                self.watch(Moment(self.epochs_done + 1, number, batches, pairs, total / pairs))
+        self.epochs_done += 1
+        return total / max(pairs, 1)
+
+    def state(self) -> dict[str, Tensor]:
+        """Adam's moments and step counts by parameter."""
+        tensors = {"epochs_done": torch.tensor(self.epochs_done)}
+        for position, entry in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"{self.names[position]}/{key}": value for key, value in entry.items()}
+        return tensors
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on with saved moments."""
+        entries: dict[int, dict[str, Tensor]] = {}
+        self.epochs_done = int(state["epochs_done"])
+        for name, value in state.items():
+            parameter, _, key = name.rpartition("/")
+            if parameter:
+                entries.setdefault(self.names.index(parameter), {})[key] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": entries, "param_groups": groups})
+
+
+def fit(
+    model: nn.Module,
+    solver: Solver,
+    data: Inputs,
+    *,
+    epochs: int,
+    seed: int,
+    after_epoch: Patience | None = None,
+    checkpoint: Checkpoint | None = None,
+    log: Callable[[int, float], None] | None = None,
+) -> list[float]:
+    """Train until the epochs are over or patience is, and leave the best weights in the model.
+
+    Every epoch draws from a generator of its own, made from ``seed`` and its number, so that a fit that goes on from a
+    checkpoint ends with the same bits as one that was never stopped.
+
+    Args:
+        model: moved to the device of ``data``.
+        solver: the way to train; one that solves in one epoch is asked for one only.
+        data: what to learn from.
+        epochs: at most so many.
+        seed: where randomness comes from.
+        after_epoch: decides when to stop and which weights to keep; without it the last are kept.
+        checkpoint: written after every epoch; progress found there is taken up.
+        log: told the epoch and its loss, after ``after_epoch``.
+
+    Returns:
+        The mean loss of each epoch.
+    """
+    model.to(data.device)
+    losses, first, is_over = _take_up(model, solver, after_epoch, checkpoint)
+    last = min(epochs, 1) if solver.one_epoch else epochs
+    for epoch in range(first, last + 1):
+        if is_over:
+            break
+        with torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []):
+            torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+            losses.append(solver.epoch(model, data, np.random.default_rng([seed, epoch])))
+        model.eval()
+        is_over = after_epoch(epoch) if after_epoch else False
+        if log:
+            log(epoch, losses[-1])
+        if checkpoint:
+            checkpoint.save(_progress(model, solver, after_epoch, epoch, losses, is_over))
+    model.eval()
+    if after_epoch:
+        after_epoch.keep_best()
+    return losses
+
+
+def _progress(
+    model: nn.Module, solver: Solver, patience: Patience | None, epoch: int, losses: list[float], is_over: bool
+) -> Progress:
+    plain, best = patience.state() if patience else ({}, {})
+    tensors = {f"model:{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"solver:{name}": tensor for name, tensor in solver.state().items()}
+    tensors |= {f"best:{name}": tensor for name, tensor in best.items()}
+    return Progress(epoch, [None if math.isnan(loss) else loss for loss in losses], is_over, plain, tensors)  # type: ignore[misc]
+
+
+def _take_up(
+    model: nn.Module, solver: Solver, patience: Patience | None, checkpoint: Checkpoint | None
+) -> tuple[list[float], int, bool]:
+    progress = checkpoint.load() if checkpoint else None
+    if progress is None:
+        return [], 1, False
+    model.load_state_dict(_named(progress.tensors, "model:"))
+    solver.restore(_named(progress.tensors, "solver:"))
+    if patience:
+        patience.restore(progress.plain, _named(progress.tensors, "best:"))
+    losses = [math.nan if loss is None else loss for loss in progress.losses]
+    return losses, progress.epoch + 1, progress.is_over
+
+
+def _named(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,90 @@
+"""What a batch is and what it costs.
+
+Shapes: P positives, N negatives for each of them, B = P + P N pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn import functional
+
+from attlas.data.inputs import Inputs, LeaveOut
+from attlas.data.negatives import draw_negatives
+from attlas.models.protocol import asked_by
+
+
+class Batch(NamedTuple):
+    """What a model is shown and what it should have said.
+
+    Attributes:
+        inputs: what the model's ``forward`` asks for.
+        label: float32[B].
+    """
+
+    inputs: dict[str, Any]
+    label: Tensor
+
+
+class Objective(Protocol):
+    """A way to train any model that scores pairs."""
+
+    def count(self, data: Inputs) -> int:
+        """The number of batches in an epoch."""
+        ...
+
+    def batches(self, data: Inputs, model: nn.Module, rng: np.random.Generator) -> Iterator[Any]:
+        """One epoch of batches; equal generators give equal batches."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """The cost of one batch, a scalar."""
+        ...
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Pointwise:
+    """Binary cross-entropy: every training pair once an epoch, each with fresh random negatives.
+
+    Attributes:
+        negatives: how many items that the user has not chosen are drawn for each that was.
+        batch_size: pairs in a batch, negatives included.
+    """
+
+    negatives: int = Field(default=4, ge=1)
+    batch_size: int = Field(default=8192, ge=2)
+
+    def count(self, data: Inputs) -> int:
+        """The number of batches in an epoch."""
+        return -(-len(data.train) // self._positives())
+
+    def batches(self, data: Inputs, model: nn.Module, rng: np.random.Generator) -> Iterator[Batch]:
+        """The training pairs in random order, positives first within each batch."""
+        names, train = asked_by(model), data.train
+        leave_out: LeaveOut = getattr(getattr(model, "config", None), "leave_out", "remove")
+        order = rng.permutation(len(train))
+        for first in range(0, len(order), self._positives()):
+            rows = order[first : first + self._positives()]
+            user, item = train.user[rows], train.item[rows]
+            drawn = draw_negatives(train.by_user, user, self.negatives, rng)
+            users = np.concatenate([user, np.repeat(user, self.negatives)])
+            items = np.concatenate([item, drawn.ravel()])
+            label = torch.zeros(len(users), device=data.device)
+            label[: len(user)] = 1.0
+            yield Batch(data.gather(names, users, items, leave_out=leave_out, rng=rng), label)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean binary cross-entropy of the logits."""
+        return functional.binary_cross_entropy_with_logits(model(**batch.inputs), batch.label)
+
+    def _positives(self) -> int:
+        return max(1, self.batch_size // (1 + self.negatives))
+
+
+OBJECTIVES: dict[str, type] = {"pointwise": Pointwise}

@@ -1,0 +1,47 @@
+"""When to stop, and which weights to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Patience:
+    """Stops when a value has not risen for some epochs, and remembers the weights at its best.
+
+    Args:
+        model: whose weights are remembered.
+        value: measured after every epoch; higher is better.
+        epochs: how many epochs in a row may pass without a new best.
+    """
+
+    def __init__(self, model: nn.Module, value: Callable[[], float], *, epochs: int):
+        self.model, self.value, self.epochs = model, value, epochs
+        self.best, self.best_epoch = -float("inf"), 0
+        self.values: list[float] = []
+        self.weights: dict[str, Tensor] = {}
+
+    def __call__(self, epoch: int) -> bool:
+        """Measure after ``epoch`` (counted from 1); True says stop."""
+        value = self.value()
+        self.values.append(value)
+        if value > self.best:
+            self.best, self.best_epoch = value, epoch
+            self.weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        return epoch - self.best_epoch >= self.epochs
+
+    def keep_best(self) -> None:
+        """Give the model the weights that it had at its best."""
+        if self.weights:
+            self.model.load_state_dict(self.weights)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What a checkpoint needs: plain values and tensors."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "values": self.values}, self.weights
+
+    def restore(self, plain: dict[str, Any], weights: dict[str, Tensor]) -> None:
+        """Go on where a checkpoint left off."""
+        self.best, self.best_epoch, self.values = plain["best"], plain["best_epoch"], list(plain["values"])
+        self.weights = weights

@@ -1,6 +1,9 @@
 # Everything runs inside .venv, which the first target makes and later ones find ready.
 
+# TORCH_FROM names another index for torch alone; CPU-only builds for Linux: see the README.
+
 PYTHON ?= python3
+TORCH_FROM ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -23,7 +26,7 @@ wheel: $(READY) ## a built wheel works in a fresh environment
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(if $(TORCH_FROM),--index-url $(TORCH_FROM)) torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 

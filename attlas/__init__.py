@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from attlas.process import settle
+
 if TYPE_CHECKING:
     from attlas.data.interactions import Interactions as Interactions
     from attlas.data.readers import read as read
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from attlas.recommender import Recommender as Recommender
     from attlas.recommender import load as load
     from attlas.runner import fit as fit
+
+settle()
 
 _PLACES = {
     "AttlasError": "attlas.errors",

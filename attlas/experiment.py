@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import re
 import tomllib
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -18,6 +19,8 @@ from attlas.data.readers import read
 from attlas.data.split import Split, looks_like_split, read_split
 from attlas.data.split import split as split_by
 from attlas.errors import ArtefactError, ConfigError, nearest
+from attlas.evaluation.metrics import AT_K, WITHOUT_K
+from attlas.evaluation.protocols import find_protocol
 from attlas.memory import parse_bytes
 from attlas.models import model_class
 from attlas.settings import build
@@ -89,7 +92,7 @@ class EvaluationConfig:
     """
 
     protocol: tuple[str, ...] = ()
-    k: tuple[int, ...] = (10, 20)
+    k: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(10, 20), min_length=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +133,8 @@ class Experiment:
             build(EvaluationConfig, tables.get("evaluation", {}), where="evaluation"),
         )
         made.model_config()
+        made._check_measures()
+        made.training.memory_bytes()
         return made
 
     @classmethod
@@ -140,6 +145,17 @@ class Experiment:
             ConfigError: no such file, no TOML, or settings that do not fit.
         """
         return cls.of(read_toml(path))
+
+    def _check_measures(self) -> None:
+        metric = self.training.metric
+        name, _, cut = metric.partition("@")
+        if name not in (*AT_K, *WITHOUT_K):
+            raise ConfigError(f"[training] metric = {metric!r} is not known; {nearest(name, (*AT_K, *WITHOUT_K))}")
+        if bool(re.fullmatch(r"[1-9]\d*", cut)) != (name in AT_K) or (cut and name in WITHOUT_K):
+            fit = f"{name}@10" if name in AT_K else name
+            raise ConfigError(f"[training] metric = {metric!r} does not fit; write for instance {fit!r}")
+        for code in self.evaluation.protocol:
+            find_protocol(code)
 
     def model_config(self) -> Any:
         """The model's Config, checked."""
@@ -227,7 +243,7 @@ def recall(folder: Path) -> tuple[Experiment, str]:
         raise ArtefactError(
             f"{folder} holds no fit to resume; begin one with: attlas fit --data FILE --out {folder}"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtefactError(f"{folder / 'experiment.json'} is not whole; delete the folder and fit anew") from error
 
 

@@ -47,7 +47,9 @@ class Explanation:
         """One sentence for a person: the heaviest reasons."""
         if self.history.is_empty():
             return f"{self.title}: because many have chosen it"
-        heaviest = self.history.head(count)
+        heaviest = self.history.filter(pl.col("weight") > 0).head(count)
+        if heaviest.is_empty():
+            return f"{self.title}: nothing in the history speaks for it"
         pairs = zip(heaviest["title"], heaviest["weight"], strict=True)
         reasons = ", ".join(f"{title} ({weight:.0%})" if self.method == "attention" else str(title) for title, weight in pairs)
         return f"{self.title}: because of {reasons}"

@@ -61,6 +61,8 @@ def export_recommendations(
                 write_whole(staged / f"{number:06d}.parquet", block.write_parquet)
                 rows += block.height
                 bar.update(done)
+        if not asked:
+            write_whole(staged / "none.parquet", recommender.recommend([], k).write_parquet)
         _join(staged, path)
     finally:
         shutil.rmtree(staged, ignore_errors=True)

@@ -18,8 +18,8 @@ def parse_bytes(text: str | int) -> int:
     Raises:
         ConfigError: the text names no size.
     """
-    match = re.fullmatch(r"\s*([\d.]+)\s*([a-zA-Z]*)\s*", str(text))
-    if not match or match[2].lower() not in UNITS or match[1].count(".") > 1:
+    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([a-zA-Z]*)\s*", str(text))
+    if not match or match[2].lower() not in UNITS:
         raise ConfigError(f"{text!r} is no size of memory; write for instance 4GB or 512MiB")
     return int(float(match[1]) * UNITS[match[2].lower()])
 
@@ -50,6 +50,11 @@ def refuse_too_large(what: str, needs: dict[str, int], given: int | None) -> Non
         parts = ", ".join(f"{name}" for name in needs)
         whose = "the machine has available" if given is None else "it was given"
         raise TooLarge(
-            f"{what} needs {total / 1e9:.1f} GB ({parts}), more than the {limit / 1e9:.1f} GB that {whose}; "
+            f"{what} needs {readable_bytes(total)} ({parts}), more than the {readable_bytes(limit)} that {whose}; "
             "give it more with --memory, choose a smaller model or leave rare items out"
         )
+
+
+def readable_bytes(size: int) -> str:
+    """A size as a person says it."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.3g} MB"

@@ -19,7 +19,6 @@ from attlas.answers import Answer, best_items, similar_to
 from attlas.data.inputs import Inputs, Sizes
 from attlas.data.interactions import Interactions
 from attlas.errors import ArtefactError, ConfigError
-from attlas.evaluation.report import Report
 from attlas.explanation import Explanation
 from attlas.models import MODELS, model_class
 from attlas.reasons import explain_pair
@@ -49,7 +48,7 @@ class Recommender:
         *,
         card: dict[str, Any],
         seen: Interactions | None = None,
-        reports: Sequence[Report] = (),
+        reports: Sequence[Any] = (),
         budget: int = DEFAULT_BUDGET,
     ):
         self.model, self.inputs, self.card = model, inputs, card
@@ -59,7 +58,7 @@ class Recommender:
         self.reports = list(reports)
 
     @property
-    def report(self) -> Report:
+    def report(self) -> Any:
         """What evaluation found under the first protocol.
 
         Raises:
@@ -227,6 +226,8 @@ class Recommender:
             ArtefactError: the folder is in use and ``overwrite`` is not set, or it cannot be written to.
         """
         folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise ArtefactError(f"{folder} is a file; choose a folder for the run")
         if folder.exists() and any(folder.iterdir()) and not overwrite:
             raise ArtefactError(f"{folder} is not empty; choose another folder or overwrite it on purpose")
         try:

@@ -10,7 +10,6 @@ In a run folder, while it is not finished:
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -21,12 +20,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from attlas.artefact import MANIFEST
+from attlas.artefact import MANIFEST, is_unfinished
 from attlas.data.inputs import Inputs, Sizes
 from attlas.data.interactions import Interactions
 from attlas.data.split import Split
-from attlas.errors import ArtefactError, ConfigError, nearest
+from attlas.errors import ArtefactError, ConfigError
 from attlas.evaluation.evaluate import evaluate
+from attlas.evaluation.protocols import find_protocol
 from attlas.evaluation.report import Report
 from attlas.experiment import Experiment, load_split, recall, remember, versions
 from attlas.memory import refuse_too_large
@@ -34,15 +34,14 @@ from attlas.models import model_class
 from attlas.models.protocol import Sized
 from attlas.recommender import Recommender, load
 from attlas.scoring import Scorer
-from attlas.settings import build
-from attlas.telling import Bar, Teller, default_teller
-from attlas.training.checkpoint import Checkpoint, write_whole
-from attlas.training.fit import Descent, Moment, Solver
+from attlas.telling import Teller, default_teller
+from attlas.training.checkpoint import Checkpoint
 from attlas.training.fit import fit as train_model
-from attlas.training.objectives import OBJECTIVES, Objective
+from attlas.training.journal import Journal, View
 from attlas.training.patience import Patience
+from attlas.training.solvers import make_solver
 
-DESCENT_SETTINGS = ("objective", "learning_rate", "weight_decay")
+BEGINNING = ".experiment.json.part"  # all that a kill leaves which falls before a fit has begun
 
 
 def run(
@@ -68,17 +67,25 @@ def run(
     """
     tell = tell or default_teller()
     folder = Path(out) if out else None
+    if resume:
+        if folder is None:
+            raise ConfigError("resume goes on in a run folder; name it: out='runs/delf'")
+        experiment, _ = recall(folder)
+        if (folder / MANIFEST).is_file():
+            tell.say(f"{folder} is finished; there is nothing left to do")
+            return _tidied(folder, load(folder))
+    elif folder:
+        _refuse_in_use(folder)
     split, said = load_split(experiment.data, data)
     for sentence in said:
         tell.say(sentence)
+    work = _Work(experiment, split, folder, tell)
     if folder:
         _enter(folder, experiment, split, resume=resume)
-    work = _Work(experiment, split, folder, tell)
     recommender = work.finish()
     if folder:
         recommender.write_into(folder)
-        for name in ("fit.checkpoint", "refit.checkpoint"):
-            Checkpoint(folder / name).delete()
+        _tidied(folder, recommender)
     return recommender
 
 
@@ -161,10 +168,19 @@ def _enter(folder: Path, experiment: Experiment, split: Split, *, resume: bool) 
         if fingerprint != split.train.fingerprint:
             raise ArtefactError(f"the training data are not those that the fit in {folder} was begun with; fit anew")
         return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        hint = f"go on with: attlas fit --resume {folder}" if not (folder / MANIFEST).exists() else "choose another --out"
-        raise ArtefactError(f"{folder} is not empty; {hint}, or delete it")
     remember(folder, experiment, split.train.fingerprint)
+
+
+def _refuse_in_use(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(child.name != BEGINNING for child in folder.iterdir())):
+        hint = f"go on with: attlas fit --resume {folder}" if is_unfinished(folder) else "choose another --out"
+        raise ArtefactError(f"{folder} is not empty; {hint}, or delete it")
+
+
+def _tidied(folder: Path, recommender: Recommender) -> Recommender:
+    for name in ("fit.checkpoint", "refit.checkpoint"):
+        Checkpoint(folder / name).delete()
+    return recommender
 
 
 class _Work:
@@ -176,6 +192,7 @@ class _Work:
         self.device = _device(experiment.training.device)
         self.name = experiment.model["name"]
         self._refuse_too_large()
+        self._refuse_unfit()
 
     def _refuse_too_large(self) -> None:
         chosen, train = model_class(self.name), self.split.train
@@ -184,6 +201,13 @@ class _Work:
             what = f"{chosen.__name__} on {sizes.num_users:,} users and {sizes.num_items:,} items"
             needs = chosen.memory(sizes, self.config)
             refuse_too_large(what, needs, self.experiment.training.memory_bytes())
+
+    def _refuse_unfit(self) -> None:
+        """Whatever would fail only after hours of training fails now."""
+        make_solver(model_class(self.name)(Sizes(1, 1), self.config), self.experiment.solver)
+        for code in self.experiment.evaluation.protocol:
+            if find_protocol(code).against == "candidates" and self.split.candidates is None:
+                raise ConfigError(f"protocol {code!r} ranks against given candidates, and this split came without them")
 
     def finish(self) -> Recommender:
         """Fit, refit if asked, evaluate, and put it all together."""
@@ -212,12 +236,12 @@ class _Work:
             model = made(inputs.sizes, self.config).to(self.device)
         checkpoint = Checkpoint(self.folder / f"{stage}.checkpoint") if self.folder else None
         with self.tell.bar(f"{self.name} {stage}", total=1) as bar:
-            view = _View(bar, epochs)
+            view = View(bar, epochs)
             solver = make_solver(model, self.experiment.solver, watch=view.batch)
             patience = None
             if stage == "fit" and self.split.valid is not None:
                 patience = Patience(model, lambda: self._validate(model, inputs), epochs=settings.patience)
-            log = _Log(
+            log = Journal(
                 self.folder / "metrics.jsonl" if self.folder else None, stage, settings.metric, patience, view, self.tell
             )
             log.keep_until(checkpoint)
@@ -259,35 +283,6 @@ class _Work:
         }
 
 
-def make_solver(model: nn.Module, table: dict[str, Any], *, watch: Any = None) -> Solver:
-    """The solver that a ``[solver]`` table asks for: one of the model's own, else gradient descent on an objective.
-
-    Raises:
-        ConfigError: an unknown setting, solver or objective.
-    """
-    own = getattr(model, "Solvers", {})
-    settings = dict(table)
-    if own:
-        name = settings.pop("name", next(iter(own)))
-        if name not in own:
-            raise ConfigError(f"[solver] name = {name!r}; {nearest(name, own)}")
-        if settings:
-            raise ConfigError(f"[solver] has no setting {next(iter(settings))!r} for {name}; there is nothing to set")
-        made: Solver = own[name]()
-        return made
-    kind = settings.pop("objective", "pointwise")
-    if kind not in OBJECTIVES:
-        raise ConfigError(f"[solver] objective = {kind!r}; {nearest(str(kind), OBJECTIVES)}")
-    fields = [field.name for field in dataclasses.fields(OBJECTIVES[kind])]
-    for name in settings:
-        if name not in (*fields, *DESCENT_SETTINGS):
-            raise ConfigError(f"[solver] has no setting {name!r}; {nearest(name, (*fields, *DESCENT_SETTINGS))}")
-    objective: Objective = build(
-        OBJECTIVES[kind], {name: settings.pop(name) for name in fields if name in settings}, where="solver"
-    )
-    return Descent(model, objective, watch=watch, **settings)
-
-
 def _device(name: str) -> str:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"device {name!r} is not there: torch finds no CUDA; use --device cpu")
@@ -302,60 +297,3 @@ def _together(one: Interactions, other: Interactions) -> Interactions:
         return None if any(value is None for value in values) else np.concatenate(values)
 
     return dataclasses.replace(one, user=both("user"), item=both("item"), rating=both("rating"), time=both("time"))
-
-
-class _View:
-    """Turns moments of training into a bar."""
-
-    def __init__(self, bar: Bar, epochs: int):
-        self.bar, self.epochs = bar, epochs
-        self.began, self.metric = time.perf_counter(), ""
-        self.pairs = 0
-
-    def batch(self, moment: Moment) -> None:
-        """Show where the epoch stands."""
-        if moment.batch == 1:
-            self.began = time.perf_counter()
-        seconds = max(time.perf_counter() - self.began, 1e-9)
-        self.pairs = moment.pairs
-        done = (moment.epoch - 1) * moment.batches + moment.batch
-        note = (
-            f"epoch {moment.epoch} of {self.epochs}  loss {moment.loss:.4f}  {self.metric}{moment.pairs / seconds:,.0f} pairs/s"
-        )
-        self.bar.update(done, note, total=self.epochs * moment.batches)
-
-
-class _Log:
-    """One line per epoch, for people and in ``metrics.jsonl``."""
-
-    def __init__(self, path: Path | None, stage: str, metric: str, patience: Patience | None, view: _View, tell: Teller):
-        self.path, self.stage, self.metric = path, stage, metric
-        self.patience, self.view, self.tell = patience, view, tell
-        self.began = time.perf_counter()
-
-    def keep_until(self, checkpoint: Checkpoint | None) -> None:
-        """Drop what was logged after the latest checkpoint: it will be done again."""
-        if self.path is None or not self.path.exists():
-            return
-        progress = checkpoint.load() if checkpoint else None
-        done = progress.epoch if progress else 0
-        lines = [line for line in self.path.read_text().splitlines() if line.endswith("}")]
-        kept = [line for line in lines if (row := json.loads(line))["stage"] != self.stage or row["epoch"] <= done]
-        write_whole(self.path, "".join(f"{line}\n" for line in kept).encode())
-
-    def __call__(self, epoch: int, loss: float) -> None:
-        """Note one finished epoch."""
-        seconds, self.began = time.perf_counter() - self.began, time.perf_counter()
-        row: dict[str, Any] = {"stage": self.stage, "epoch": epoch, "loss": None if math.isnan(loss) else loss}
-        said = f"{self.stage} epoch {epoch}" + ("" if math.isnan(loss) else f"  loss {loss:.4f}")
-        if self.patience:
-            row[f"valid {self.metric}"] = self.patience.values[-1]
-            self.view.metric = f"valid {self.metric} {self.patience.values[-1]:.4f}  "
-            said += f"  valid {self.metric} {self.patience.values[-1]:.4f}" + (
-                " best" if self.patience.best_epoch == epoch else ""
-            )
-        row |= {"seconds": round(seconds, 3), "pairs": self.view.pairs}
-        self.tell.say(f"{said}  {seconds:.1f} s")
-        if self.path:
-            with self.path.open("a") as file:
-                file.write(json.dumps(row) + "\n")

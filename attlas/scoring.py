@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from attlas.data.inputs import History, Inputs, ask
 from attlas.data.interactions import Interactions
 from attlas.models.protocol import Ranking, Separable, asked_by
-from attlas.ops.segments import Ragged
+from attlas.ops.ragged import Ragged
 
 DEFAULT_BUDGET = 512 * 2**20
 BLOCK_FLOATS = 2**20  # pairs times code in one block of a catalogue: 4 MB, what two cores' caches hold
@@ -50,6 +50,24 @@ class Scorer:
     @torch.inference_mode()
     def score(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
         """The score of each pair, float32[B]; a pair that is in the training data is scored without itself."""
+        if not isinstance(self.model, Ranking):
+            return self._score_pairs(user, item)
+        score_B = np.empty(len(user), np.float32)
+        users, row_B = np.unique(user, return_inverse=True)
+        for first in range(0, len(users), self.users_at_once):
+            is_here_B = (row_B >= first) & (row_B < first + self.users_at_once)
+            block_VI = self.score_all(users[first : first + self.users_at_once])
+            score_B[is_here_B] = block_VI[row_B[is_here_B] - first, item[is_here_B]]
+        is_own_B = self._is_own(user, item)
+        score_B[is_own_B] = self._score_pairs(user[is_own_B], item[is_own_B])
+        return score_B
+
+    def _is_own(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
+        device = self.inputs.device
+        user_B, item_B = torch.as_tensor(user, device=device), torch.as_tensor(item, device=device)
+        return (self.inputs.user_lists.find(user_B, item_B) >= 0).cpu().numpy()
+
+    def _score_pairs(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
         pairs = max(1, self.budget // (4 * 4 * 1024))
         parts = [
             self.model(**self.inputs.gather(self.names, user[first : first + pairs], item[first : first + pairs]))

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from attlas.data.inputs import History, Inputs
 from attlas.models.protocol import Separable, Welcoming, asked_by
-from attlas.ops.segments import Ragged
+from attlas.ops.ragged import Ragged
 from attlas.scoring import Scorer
 
 STEPS = 60
@@ -72,7 +72,9 @@ def fit_user(model: nn.Module, scorer: Scorer, items: np.ndarray) -> nn.Module:
         for table, gradient in zip(tables, gradients, strict=True):
             table.grad = gradient
         optimizer.step()
-    return stranger.requires_grad_(False)
+    for table in tables:
+        table.requires_grad_(False)
+    return stranger
 
 
 def _alone(model: nn.Module) -> tuple[nn.Module, list[Tensor], list[tuple[Tensor, Tensor]]]:

@@ -222,7 +222,7 @@ def explain(
     if as_json:
         return show.show_json(found.to_dict())
     show.show_sentences([found.sentence(), f"score {found.score:.4f}, {found.way}, weights are {found.method}"])
-    show.show_table(found.history.to_dicts(), ("item", "title", "weight"), title="option.History")
+    show.show_table(found.history.to_dicts(), ("item", "title", "weight"), title="History")
     if found.audience is not None:
         show.show_table(found.audience.to_dicts(), ("user", "weight"), title="Others who chose it")
     return None

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from attlas.artefact import MANIFEST, is_unfinished
 from attlas.errors import ConfigError, Interrupted
 from attlas.experiment import Experiment, read_toml, recall
 from attlas.runner import run
@@ -38,12 +39,15 @@ def fit_from_options(
     try:
         return run(experiment, out=folder, resume=resume is not None, tell=tell).card
     except KeyboardInterrupt:
-        kept = (
-            f"finished epochs are kept; go on with: attlas fit --resume {folder}"
-            if folder
-            else "nothing was kept; give --out next time"
-        )
-        raise Interrupted(f"stopped; {kept}") from None
+        raise Interrupted(f"stopped; {_kept(folder)}") from None
+
+
+def _kept(folder: Path | None) -> str:
+    if folder is None:
+        return "nothing was kept; give --out next time"
+    if is_unfinished(folder):
+        return f"finished epochs are kept; go on with: attlas fit --resume {folder}"
+    return f"{folder} is finished" if (folder / MANIFEST).is_file() else "nothing had begun"
 
 
 def _merged(config: Path | None, options: dict[str, dict[str, Any]], settings: list[str]) -> dict[str, Any]:

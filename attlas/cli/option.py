@@ -32,7 +32,9 @@ Split = Annotated[
     str | None, _text("leave-last-out, leave-random-out, user-ratio, user-time, global-ratio or global-time.", "auto")
 ]
 Validation = Annotated[str | None, _text("For given files: leave-last-out, leave-random-out or none.", "auto")]
-Protocols = Annotated[list[str] | None, _text("full, ncf or ncf-clean; may be repeated.", "full")]
+Protocols = Annotated[
+    list[str] | None, _text("full, ncf or ncf-clean; may be repeated.", "full, and ncf where files give candidates")
+]
 Epochs = Annotated[int | None, _text("At most so many epochs.", "100")]
 Refit = Annotated[
     bool | None,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attlas.data.interactions import Interactions
 from attlas.errors import ConfigError, nearest
-from attlas.ops.segments import Ragged
+from attlas.ops.ragged import Ragged
 
 NAMES = ("user", "item", "user_history", "item_history")
 LeaveOut = Literal["remove", "matched", "keep"]

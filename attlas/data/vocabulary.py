@@ -79,7 +79,7 @@ class Vocabulary:
             others = f" (and {len(unknown) - 1:,} more)" if len(unknown) > 1 else ""
             raise UnknownId(
                 f"{self.noun} {unknown[0]!r}{others} is not among the {len(self):,} known {self.noun}s"
-                + ("; recommend_for(item_ids) serves strangers" if self.noun == "user" else "")
+                + ("; a history serves strangers: recommend_for(item_ids), or --history" if self.noun == "user" else "")
             )
         return index
 

@@ -43,6 +43,12 @@ class Report:
     num_candidates: tuple[int, int]
     _intervals: dict[tuple[str, float], tuple[float, float]] = field(default_factory=dict, init=False, repr=False)
 
+    def __str__(self) -> str:
+        """What was measured how, and each metric's mean with its interval, one a line."""
+        spans = {name: self.interval(name) for name in self.per_user if self._defined(name).size}
+        lines = [f"{name:<13} {self.mean(name):.4f}  ({low:.4f} to {high:.4f})" for name, (low, high) in spans.items()]
+        return "\n".join([*self.sentences()[:2], *lines])
+
     @property
     def code(self) -> str:
         """What numbers must share in order to be compared."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal, cast
 
 import torch
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -74,7 +74,7 @@ class DELF(nn.Module):
 
         embedding_dim: int = Field(default=64, ge=1)
         attention_dim: int = Field(default=64, ge=1)
-        layers: tuple[int, ...] = Field(default=(64, 32), min_length=1)
+        layers: tuple[PositiveInt, ...] = Field(default=(64, 32), min_length=1)
         key: Literal["tanh", "relu"] = "tanh"
         smoothing: float = Field(default=1.0, gt=0, le=1)
         leave_out: LeaveOut = "remove"
@@ -117,9 +117,10 @@ class DELF(nn.Module):
 
     def match(self, user_code: Tensor, item_code: Tensor) -> Tensor:
         """w . [z_1; z_2; z_3; z_4] + b from the halves; leading dimensions broadcast."""
-        halves = (user_code + item_code).chunk(4, dim=-1)
-        verdicts = [tower(half) for tower, half in zip(self.towers, halves, strict=True)]
-        return self.prediction(torch.cat(verdicts, dim=-1)).squeeze(-1)
+        first_layers = (user_code + item_code).relu_().chunk(4, dim=-1)
+        shares = self.prediction.weight.squeeze(0).chunk(4)
+        terms = [tower(first) @ share for tower, first, share in zip(self._towers, first_layers, shares, strict=True)]
+        return self.prediction.bias + sum(terms)
 
     def attention(self, user_history: History, item_history: History) -> dict[str, Tensor]:
         """How much each entry of the two histories weighs, [T] each."""

@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from attlas.data.inputs import History, Inputs, Sizes
+from attlas.memory import readable_bytes
 from attlas.ops.gram import cooccurrence
 from attlas.ops.segments import segment_sum
 
@@ -48,19 +49,23 @@ class EASE(nn.Module):
 
     def forward(self, item: Tensor, user_history: History) -> Tensor:
         """score(u, i) = sum over j in R_u of B_ji, [B]; the target adds nothing to itself, since B_ii = 0."""
-        return self.score_catalogue(user_history).gather(1, item[:, None]).squeeze(1)
+        return self._score_lists(user_history)[user_history.row, item]
 
     def score_catalogue(self, user_history: History) -> Tensor:
         """X_u B for each asking row, [B, I]."""
+        return self._score_lists(user_history)[user_history.row]
+
+    def _score_lists(self, user_history: History) -> Tensor:
+        """X_u B for each distinct list, [G, I]."""
         lists = user_history.lists
         weight_EI = (
             self.weight_II if len(user_history.distinct) == len(self.weight_II) else self.weight_II[user_history.distinct]
         )
         if len(lists.index) < DENSE_SHARE * lists.count * lists.width:
-            return segment_sum(weight_EI, lists)[user_history.row]
+            return segment_sum(weight_EI, lists)
         chosen_GE = torch.zeros(lists.count, lists.width, device=weight_EI.device)
         chosen_GE[lists.owner, lists.index] = 1.0
-        return (chosen_GE @ weight_EI)[user_history.row]
+        return chosen_GE @ weight_EI
 
     def attention(self, item: Tensor, user_history: History) -> dict[str, Tensor]:
         """What each entry adds to the score of the one item: exact contributions, [T]."""
@@ -70,7 +75,7 @@ class EASE(nn.Module):
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
         """The Gram matrix, its inverse and the weights."""
         matrix = 4 * sizes.num_items**2
-        return {f"3 matrices of {sizes.num_items:,} x {sizes.num_items:,} ({matrix / 1e9:.1f} GB each)": 3 * matrix}
+        return {f"3 matrices of {sizes.num_items:,} x {sizes.num_items:,} ({readable_bytes(matrix)} each)": 3 * matrix}
 
     class ClosedForm:
         """Solves for all weights at once; one epoch is all there is."""

@@ -54,8 +54,7 @@ class PairTower(nn.Module):
         return torch.nn.functional.linear(vector_BD, self.item_weight)
 
     def forward(self, hidden_BH: Tensor) -> Tensor:
-        """From the sum of the two halves to the last layer, [B, layers[-1]]."""
-        hidden_BH = hidden_BH.relu()
+        """From the first layer, the ReLU of the sum of the two halves, to the last one, [B, layers[-1]]."""
         for layer in self.rest:
-            hidden_BH = layer(hidden_BH).relu()
+            hidden_BH = layer(hidden_BH).relu_()
         return hidden_BH

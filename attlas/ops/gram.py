@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from attlas.ops._numba import gram as _cpu
-from attlas.ops.segments import Ragged
+from attlas.ops.ragged import Ragged
 
 
 def cooccurrence(rows: Ragged, columns: Ragged) -> Tensor:

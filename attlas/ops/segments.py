@@ -7,89 +7,17 @@ Every public function has a literal twin, ``<name>_reference``, that says the sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from attlas.ops._numba import call
 from attlas.ops._numba import segments as _cpu
+from attlas.ops.ragged import Ragged
 
-
-@dataclass(frozen=True, eq=False)
-class Ragged:
-    """G rows, each a list of places in a table: the pattern of a compressed sparse row matrix.
-
-    Attributes:
-        start: int64[G + 1]; row g has the entries start[g] to start[g + 1] - 1.
-        index: int64[T], the place in the table that each entry points to; sorted inside each row, no place twice.
-        width: E, the number of places in the table.
-    """
-
-    start: Tensor
-    index: Tensor
-    width: int
-
-    @classmethod
-    def of(cls, rows: Sequence[Sequence[int]], width: int) -> Ragged:
-        """The pattern that a list of lists spells out."""
-        length = torch.tensor([0, *(len(row) for row in rows)])
-        return cls(length.cumsum(0), torch.tensor([e for row in rows for e in row], dtype=torch.int64), width)
-
-    @property
-    def count(self) -> int:
-        """G, the number of rows."""
-        return len(self.start) - 1
-
-    @cached_property
-    def length(self) -> Tensor:
-        """The number of entries of each row, int64[G]."""
-        return self.start.diff()
-
-    @cached_property
-    def owner(self) -> Tensor:
-        """The row that each entry belongs to, int64[T]."""
-        return torch.repeat_interleave(torch.arange(self.count, device=self.start.device), self.length)
-
-    @cached_property
-    def transposed(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The entries grouped by place: start [E + 1], row [T], and which entry [T] each of them is."""
-        if self.start.device.type == "cpu":
-            arrays = _cpu.transpose(self.start.numpy(), self.index.numpy(), self.width)
-            first, row, entry = (torch.from_numpy(array) for array in arrays)
-            return first, row, entry
-        entry = torch.argsort(self.index, stable=True)
-        first = torch.zeros(self.width + 1, dtype=torch.int64, device=self.index.device)
-        first[1:] = torch.bincount(self.index, minlength=self.width).cumsum(0)
-        return first, self.owner[entry], entry
-
-    def find(self, row_B: Tensor, wanted_B: Tensor) -> Tensor:
-        """The entry in which each asked row lists the wanted place, int64[B]; -1 where it does not."""
-        if self.start.device.type == "cpu":
-            place_B = torch.empty_like(row_B)
-            arrays = (self.start, self.index, row_B.contiguous(), wanted_B.contiguous(), place_B)
-            _cpu.find_in_rows(*(tensor.numpy() for tensor in arrays))
-            return place_B
-        key_T = self.owner * self.width + self.index
-        wanted_key_B = row_B * self.width + wanted_B
-        place_B = torch.searchsorted(key_T, wanted_key_B).clamp_(max=max(len(key_T) - 1, 0))
-        found_B = key_T[place_B] == wanted_key_B if len(key_T) else torch.zeros_like(row_B, dtype=torch.bool)
-        return torch.where(found_B, place_B, -1)
-
-    def take(self, row_R: Tensor, *, without_R: Tensor | None = None) -> Ragged:
-        """The given rows as a pattern of their own; optionally each without one of its entries, int64[R]."""
-        length_R = self.length[row_R]
-        first_R = length_R.cumsum(0) - length_R
-        entry_T = torch.arange(int(length_R.sum()), device=self.start.device)
-        entry_T += torch.repeat_interleave(self.start[row_R] - first_R, length_R)
-        if without_R is not None:
-            entry_T = entry_T[entry_T != torch.repeat_interleave(without_R, length_R)]
-            length_R = length_R - 1
-        start = torch.zeros(len(row_R) + 1, dtype=torch.int64, device=self.start.device)
-        start[1:] = length_R.cumsum(0)
-        return Ragged(start, self.index[entry_T], self.width)
+FARTHEST_SHARED_SHIFT = 40.0  # exp(-40) is 4e-18: what it leaves out is below a float's resolution, and far from underflow
 
 
 def segment_sum(table_ED: Tensor, rows: Ragged) -> Tensor:
@@ -242,33 +170,61 @@ class _SegmentSum(torch.autograd.Function):
 def _sum_rows(start_G1: Tensor, index_T: Tensor, table_ED: Tensor) -> Tensor:
     out_GD = torch.zeros(len(start_G1) - 1, table_ED.shape[1], dtype=table_ED.dtype, device=table_ED.device)
     if table_ED.device.type == "cpu":
-        arrays = (start_G1, index_T, table_ED.detach().contiguous(), out_GD)
-        _cpu.sum_rows(*(tensor.numpy() for tensor in arrays))
+        call(_cpu.sum_rows, start_G1, index_T, table_ED, out_GD)
         return out_GD
     owner_T = torch.repeat_interleave(torch.arange(len(out_GD), device=out_GD.device), start_G1.diff())
     return out_GD.index_add_(0, owner_T, table_ED[index_T])
 
 
 class _SoftmaxSums(torch.autograd.Function):
-    """The CPU's way: one pass over the entries forward, one over the transposed entries back."""
+    """The CPU's way: one pass over the entries forward, one over the transposed entries back.
+
+    exp(logit - shift_g) = exp(logit - largest) * exp(largest - shift_g), and the first factor does not depend on the list:
+    with it folded into the values, both passes are bare sums of rows. Where some list's own largest logit is so far
+    below the table's that the first factor would vanish, every entry gets its own exp.
+    """
 
     @staticmethod
     def forward(ctx: Any, value_ED: Tensor, logit_E: Tensor, rows: Ragged) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        count, width = rows.count, value_ED.shape[1]
-        exp_T = torch.empty(len(rows.index), dtype=logit_E.dtype)
-        shift_G, total_G = torch.empty(count, dtype=logit_E.dtype), torch.empty(count, dtype=logit_E.dtype)
-        sum_GD, top_G = torch.empty(count, width, dtype=value_ED.dtype), torch.empty(count, dtype=torch.int64)
-        given = (rows.start, rows.index, value_ED.detach().contiguous(), logit_E.detach().contiguous())
-        _cpu.softmax_sums(*(tensor.numpy() for tensor in (*given, exp_T, shift_G, total_G, sum_GD, top_G)))
-        ctx.rows = rows
-        ctx.save_for_backward(value_ED, exp_T)
+        value_ED, logit_E = value_ED.detach().contiguous(), logit_E.detach()
+        largest = logit_E.max() if len(logit_E) else logit_E.new_zeros(())
+        exp_E = (logit_E - largest).exp()
+        shift_G, total_G = logit_E.new_empty(rows.count), logit_E.new_empty(rows.count)
+        top_G = torch.empty(rows.count, dtype=torch.int64)
+        call(_cpu.row_tops, rows.start, rows.index, logit_E, exp_E, shift_G, total_G, top_G)
+        shift_G = torch.where(rows.length > 0, shift_G, largest)
+        ctx.rows, ctx.is_shared = rows, bool(largest - shift_G.min() < FARTHEST_SHARED_SHIFT) if rows.count else True
+        if ctx.is_shared:
+            scale_G = (largest - shift_G).exp()
+            sum_GD = _sum_rows(rows.start, rows.index, exp_E[:, None] * value_ED).mul_(scale_G[:, None])
+            total_G, exp_T = total_G.mul_(scale_G), scale_G
+        else:
+            exp_T, sum_GD = logit_E.new_empty(len(rows.index)), value_ED.new_empty(rows.count, value_ED.shape[1])
+            call(_cpu.softmax_sums, rows.start, rows.index, value_ED, logit_E, shift_G, exp_T, total_G, sum_GD)
+        ctx.save_for_backward(value_ED, exp_E, exp_T)
         ctx.mark_non_differentiable(shift_G, top_G)
         return sum_GD, total_G, shift_G, top_G
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        value_ED, exp_T = ctx.saved_tensors
-        grad_value_ED, grad_logit_E = torch.empty_like(value_ED), torch.empty(len(value_ED), dtype=value_ED.dtype)
-        given = (*ctx.rows.transposed, value_ED.contiguous(), exp_T, grads[1].contiguous(), grads[0].contiguous())
-        _cpu.softmax_sums_backward(*(tensor.detach().numpy() for tensor in (*given, grad_value_ED, grad_logit_E)))
-        return grad_value_ED, grad_logit_E, None
+        value_ED, exp_E, exp_T = ctx.saved_tensors
+        grad_sum_GD, grad_total_G = grads[0], grads[1]
+        first_E1, row_T, entry_T = ctx.rows.transposed
+        grad_value_ED, from_total_E = torch.empty_like(value_ED), torch.empty_like(exp_E)
+        if ctx.is_shared:
+            scaled_GD, scaled_G = grad_sum_GD * exp_T[:, None], grad_total_G * exp_T
+            call(_cpu.sum_rows_and_scalars, first_E1, row_T, scaled_GD, scaled_G, grad_value_ED, from_total_E)
+            grad_value_ED, from_total_E = grad_value_ED.mul_(exp_E[:, None]), from_total_E.mul_(exp_E)
+        else:
+            call(
+                _cpu.softmax_sums_backward,
+                first_E1,
+                row_T,
+                entry_T,
+                exp_T,
+                grad_total_G,
+                grad_sum_GD,
+                from_total_E,
+                grad_value_ED,
+            )
+        return grad_value_ED, (value_ED * grad_value_ED).sum(-1) + from_total_E, None

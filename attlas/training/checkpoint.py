@@ -93,6 +93,7 @@ def write_whole(path: Path, content: bytes | Callable[[Path], None]) -> None:
             content(staged)
         with staged.open("rb+") as file:
             os.fsync(file.fileno())
+        staged.chmod(0o644)
         staged.replace(path)
     except (OSError, SafetensorError, PolarsError) as error:
         with suppress(OSError):

@@ -19,6 +19,9 @@ from attlas.data.inputs import Inputs, LeaveOut
 from attlas.data.negatives import draw_negatives
 from attlas.models.protocol import asked_by
 
+SMALLEST_BATCH, LARGEST_BATCH = 256, 8192  # pairs
+LEAST_BATCHES = 200  # in an epoch, where the data allow it
+
 
 class Batch(NamedTuple):
     """What a model is shown and what it should have said.
@@ -54,23 +57,25 @@ class Pointwise:
 
     Attributes:
         negatives: how many items that the user has not chosen are drawn for each that was.
-        batch_size: pairs in a batch, negatives included.
+        batch_size: pairs in a batch, negatives included; None takes the largest power of two, from 256 to 8,192, that
+            leaves an epoch at least 200 batches: small data want many steps, large data few that are dear to start.
     """
 
     negatives: int = Field(default=4, ge=1)
-    batch_size: int = Field(default=8192, ge=2)
+    batch_size: int | None = Field(default=None, ge=2)
 
     def count(self, data: Inputs) -> int:
         """The number of batches in an epoch."""
-        return -(-len(data.train) // self._positives())
+        return -(-len(data.train) // self._positives(data))
 
     def batches(self, data: Inputs, model: nn.Module, rng: np.random.Generator) -> Iterator[Batch]:
         """The training pairs in random order, positives first within each batch."""
         names, train = asked_by(model), data.train
         leave_out: LeaveOut = getattr(getattr(model, "config", None), "leave_out", "remove")
         order = rng.permutation(len(train))
-        for first in range(0, len(order), self._positives()):
-            rows = order[first : first + self._positives()]
+        positives = self._positives(data)
+        for first in range(0, len(order), positives):
+            rows = order[first : first + positives]
             user, item = train.user[rows], train.item[rows]
             drawn = draw_negatives(train.by_user, user, self.negatives, rng)
             users = np.concatenate([user, np.repeat(user, self.negatives)])
@@ -83,8 +88,11 @@ class Pointwise:
         """Mean binary cross-entropy of the logits."""
         return functional.binary_cross_entropy_with_logits(model(**batch.inputs), batch.label)
 
-    def _positives(self) -> int:
-        return max(1, self.batch_size // (1 + self.negatives))
+    def _positives(self, data: Inputs) -> int:
+        pairs = len(data.train) * (1 + self.negatives)
+        fitting = max(pairs // LEAST_BATCHES, SMALLEST_BATCH)
+        size = self.batch_size or min(2 ** (fitting.bit_length() - 1), LARGEST_BATCH)
+        return max(1, size // (1 + self.negatives))
 
 
 OBJECTIVES: dict[str, type] = {"pointwise": Pointwise}

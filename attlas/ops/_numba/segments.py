@@ -41,46 +41,65 @@ def sum_rows(start_G1, index_T, table_ED, out_GD):
 
 
 @njit(cache=True, parallel=True, nogil=True)
-def softmax_sums(start_G1, index_T, value_ED, logit_E, exp_T, shift_G, total_G, sum_GD, top_G):
-    """Per row: the largest logit and where it stands, exp(logit - largest), and the sums of exp and of exp * value."""
+def row_tops(start_G1, index_T, logit_E, exp_E, shift_G, total_G, top_G):
+    """Per row: the largest logit, the entry that has it, and the sum of exp."""
     for g in prange(start_G1.shape[0] - 1):
-        first, last = start_G1[g], start_G1[g + 1]
-        top_G[g] = -1
-        shift = -np.inf
-        for t in range(first, last):
-            if logit_E[index_T[t]] > shift:
-                shift = logit_E[index_T[t]]
-                top_G[g] = t
-        shift_G[g] = shift if last > first else 0.0
+        shift, top = -np.inf, -1
+        total = exp_E.dtype.type(0.0)
+        for t in range(start_G1[g], start_G1[g + 1]):
+            e = index_T[t]
+            total += exp_E[e]
+            if logit_E[e] > shift:
+                shift = logit_E[e]
+                top = t
+        top_G[g] = top
+        total_G[g] = total
+        shift_G[g] = shift if top >= 0 else 0.0
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def softmax_sums(start_G1, index_T, value_ED, logit_E, shift_G, exp_T, total_G, sum_GD):
+    """Per row: exp(logit - shift) of each entry, and the sums of exp and of exp * value."""
+    for g in prange(start_G1.shape[0] - 1):
         total_G[g] = 0.0
         for d in range(value_ED.shape[1]):
             sum_GD[g, d] = 0.0
-        for t in range(first, last):
+        for t in range(start_G1[g], start_G1[g + 1]):
             e = index_T[t]
-            weight = math.exp(logit_E[e] - shift_G[g])
-            exp_T[t] = weight
+            exp_T[t] = math.exp(logit_E[e] - shift_G[g])
             total_G[g] += exp_T[t]
             for d in range(value_ED.shape[1]):
                 sum_GD[g, d] += exp_T[t] * value_ED[e, d]
 
 
 @njit(cache=True, parallel=True, nogil=True)
-def softmax_sums_backward(first_E1, row_T, entry_T, value_ED, exp_T, grad_total_G, grad_sum_GD, grad_value_ED, grad_logit_E):
+def softmax_sums_backward(first_E1, row_T, entry_T, exp_T, grad_total_G, grad_sum_GD, from_total_E, grad_value_ED):
     """Back through ``softmax_sums``, parallel over the places of the table; the shift is a constant."""
     for e in prange(first_E1.shape[0] - 1):
-        from_total = exp_T.dtype.type(0.0)
-        for d in range(value_ED.shape[1]):
+        from_total_E[e] = 0.0
+        for d in range(grad_value_ED.shape[1]):
             grad_value_ED[e, d] = 0.0
         for p in range(first_E1[e], first_E1[e + 1]):
             g = row_T[p]
             weight = exp_T[entry_T[p]]
-            from_total += weight * grad_total_G[g]
-            for d in range(value_ED.shape[1]):
+            from_total_E[e] += weight * grad_total_G[g]
+            for d in range(grad_value_ED.shape[1]):
                 grad_value_ED[e, d] += weight * grad_sum_GD[g, d]
-        from_sum = exp_T.dtype.type(0.0)
-        for d in range(value_ED.shape[1]):
-            from_sum += value_ED[e, d] * grad_value_ED[e, d]
-        grad_logit_E[e] = from_sum + from_total
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def sum_rows_and_scalars(start_G1, index_T, table_ED, scalar_E, out_GD, scalar_out_G):
+    """As ``sum_rows``, with one more column that stands in an array of its own."""
+    for g in prange(start_G1.shape[0] - 1):
+        total = scalar_E.dtype.type(0.0)
+        for d in range(table_ED.shape[1]):
+            out_GD[g, d] = 0.0
+        for t in range(start_G1[g], start_G1[g + 1]):
+            e = index_T[t]
+            total += scalar_E[e]
+            for d in range(table_ED.shape[1]):
+                out_GD[g, d] += table_ED[e, d]
+        scalar_out_G[g] = total
 
 
 @njit(cache=True, parallel=True, nogil=True)

@@ -1,0 +1,59 @@
+"""The solver that a table of settings asks for."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+from attlas.errors import ConfigError, nearest
+from attlas.settings import build
+from attlas.training.fit import Descent, Solver, Watch
+from attlas.training.objectives import OBJECTIVES, Objective
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class DescentConfig:
+    """How far gradient descent steps.
+
+    Attributes:
+        learning_rate: Adam's step size.
+        weight_decay: L2 penalty on all parameters.
+    """
+
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+
+
+def make_solver(model: nn.Module, table: dict[str, Any], *, watch: Watch | None = None) -> Solver:
+    """The solver that a ``[solver]`` table asks for: one of the model's own, else gradient descent on an objective.
+
+    Raises:
+        ConfigError: an unknown setting, solver or objective.
+    """
+    own = getattr(model, "Solvers", {})
+    settings = dict(table)
+    if own:
+        name = settings.pop("name", next(iter(own)))
+        if name not in own:
+            raise ConfigError(f"[solver] name = {name!r}; {nearest(name, own)}")
+        if settings:
+            raise ConfigError(f"[solver] has no setting {next(iter(settings))!r} for {name}; there is nothing to set")
+        made: Solver = own[name]()
+        return made
+    kind = settings.pop("objective", "pointwise")
+    if kind not in OBJECTIVES:
+        raise ConfigError(f"[solver] objective = {kind!r}; {nearest(str(kind), OBJECTIVES)}")
+    fields = [field.name for field in dataclasses.fields(OBJECTIVES[kind])]
+    steps = [field.name for field in dataclasses.fields(DescentConfig)]
+    for name in settings:
+        if name not in (*fields, *steps):
+            raise ConfigError(f"[solver] has no setting {name!r}; {nearest(name, ('objective', *fields, *steps))}")
+    objective: Objective = build(
+        OBJECTIVES[kind], {name: settings.pop(name) for name in fields if name in settings}, where="solver"
+    )
+    config = build(DescentConfig, settings, where="solver")
+    return Descent(model, objective, learning_rate=config.learning_rate, weight_decay=config.weight_decay, watch=watch)

@@ -1,0 +1,32 @@
+import math
+
+import torch
+
+from attlas.models.layers import PairTower, embedding, linear
+
+
+def test_a_pair_tower_is_a_perceptron_on_the_two_halves_side_by_side():
+    torch.manual_seed(1)
+    tower = PairTower(3, (5, 4, 2)).double()
+    torch.nn.init.normal_(tower.bias)
+    user, item = torch.randn(2, 7, 3, dtype=torch.float64)
+    hidden = torch.cat([user, item], 1) @ torch.cat([tower.user_weight, tower.item_weight], 1).T + tower.bias
+    for layer in tower.rest:
+        hidden = hidden.relu() @ layer.weight.T + layer.bias
+    found = tower((tower.user_half(user) + tower.item_half(item)).relu())
+    torch.testing.assert_close(found, hidden.relu(), rtol=0, atol=1e-12)
+
+
+def test_the_halves_of_a_first_layer_start_as_wide_as_one_whole_layer():
+    torch.manual_seed(1)
+    tower = PairTower(50, (100,))
+    # Glorot's bound for 100 inputs and 100 outputs; 50 inputs alone would have started at sqrt(6 / 150).
+    bound = math.sqrt(6 / 200)
+    for weight in (tower.user_weight, tower.item_weight):
+        assert 0.99 * bound < weight.abs().max() <= bound
+
+
+def test_biases_start_at_zero_and_embeddings_with_the_given_spread():
+    torch.manual_seed(1)
+    assert (linear(3, 4).bias == 0).all()
+    assert abs(embedding(1000, 16, stddev=0.05).weight.std().item() - 0.05) < 0.002

@@ -1,0 +1,203 @@
+"""Every public function of attlas.ops against its literal twin: values, and gradients where there are any."""
+
+import importlib
+import inspect
+import pkgutil
+
+import numpy as np
+import pytest
+import torch
+
+import attlas.ops
+from attlas.ops.ragged import Ragged
+
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 5e-5}
+SHAPES = range(12)
+cuda = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA"))
+
+
+def public_functions() -> dict[str, object]:
+    """Every public function of every module of attlas.ops, by module.function; kernels for one device are private."""
+    found = {}
+    for module in pkgutil.iter_modules(attlas.ops.__path__):
+        if not module.name.startswith("_"):
+            members = inspect.getmembers(importlib.import_module(f"attlas.ops.{module.name}"), inspect.isfunction)
+            here = [(name, function) for name, function in members if function.__module__ == f"attlas.ops.{module.name}"]
+            found |= {f"{module.name}.{name}": function for name, function in here if not name.startswith("_")}
+    return found
+
+
+FUNCTIONS = public_functions()
+OPS = [name for name in FUNCTIONS if not name.endswith("_reference")]
+
+
+def random_lists(rng: np.random.Generator) -> Ragged:
+    """At least one row; rows may be empty, single or list the whole table."""
+    width = int(rng.integers(1, 9))
+    length = rng.integers(0, width + 1, size=int(rng.integers(1, 7)))
+    return Ragged.of([sorted(rng.permutation(width)[:count].tolist()) for count in length], width)
+
+
+def random_logits(rng: np.random.Generator, width: int) -> torch.Tensor:
+    """Now near each other, now so far that exp of their differences vanishes, now whole numbers with many ties."""
+    kinds = (rng.normal(0, 4, width), -np.abs(rng.normal(0, 90, width)), rng.integers(-1, 2, width).astype(np.float64))
+    return torch.from_numpy(kinds[rng.integers(3)])
+
+
+def random_values(rng: np.random.Generator, width: int) -> torch.Tensor:
+    return torch.from_numpy(rng.standard_normal((width, int(rng.integers(1, 5)))))
+
+
+def smoothing_of(rng: np.random.Generator) -> float:
+    return float(rng.choice([1.0, 0.5]))
+
+
+def segment_sum(rng):
+    rows = random_lists(rng)
+    return {"table_ED": random_values(rng, rows.width), "rows": rows}
+
+
+def segment_softmax(rng):
+    rows = random_lists(rng)
+    return {"logit_E": random_logits(rng, rows.width), "rows": rows, "smoothing": smoothing_of(rng)}
+
+
+def attentive_sum(rng):
+    """Several askers of one row; each leaves out nothing, any entry, or the one with the largest logit."""
+    rows = random_lists(rng)
+    logit_E = random_logits(rng, rows.width)
+    row_B = rng.integers(0, rows.count, size=12)
+    left_out = []
+    for row in row_B:
+        first, last = int(rows.start[row]), int(rows.start[row + 1])
+        top = first + int(logit_E[rows.index[first:last]].argmax()) if last > first else -1
+        left_out.append(int(rng.choice([-1, top, rng.integers(first, last)])) if last > first else -1)
+    return {
+        "value_ED": random_values(rng, rows.width),
+        "logit_E": logit_E,
+        "rows": rows,
+        "row_B": torch.from_numpy(row_B),
+        "left_out_B": torch.tensor(left_out),
+        "smoothing": smoothing_of(rng),
+    }
+
+
+def cooccurrence(rng):
+    rows = random_lists(rng)
+    first_E1, row_T, _ = rows.transposed
+    return {"rows": rows, "columns": Ragged(first_E1, row_T, rows.count)}
+
+
+def nth_missing(rng):
+    rows = random_lists(rng)
+    row_B = rng.integers(0, rows.count, size=20)
+    return {
+        "start_G1": rows.start.numpy(),
+        "index_T": rows.index.numpy(),
+        "row_B": row_B,
+        "rank_B": rng.integers(0, rows.width + 2, size=20),
+    }
+
+
+def hidden_part(rng, num_rows, num_columns):
+    """A score block with many ties, and of each row some columns that are hidden and some of the others."""
+    score_UI = rng.integers(-2, 3, (num_rows, num_columns)).astype(np.float64)
+    column = [rng.permutation(num_columns) for _ in range(num_rows)]
+    cut = [sorted(rng.integers(0, num_columns + 1, size=2)) for _ in range(num_rows)]
+    hidden = Ragged.of([row[:low].tolist() for row, (low, _) in zip(column, cut, strict=True)], num_columns)
+    other = Ragged.of([row[low:high].tolist() for row, (low, high) in zip(column, cut, strict=True)], num_columns)
+    return score_UI, hidden, other
+
+
+def top_k(rng):
+    score_UI, hidden, _ = hidden_part(rng, int(rng.integers(1, 5)), int(rng.integers(1, 9)))
+    return {
+        "score_UI": score_UI,
+        "k": int(rng.integers(0, 10)),
+        "hidden_start": hidden.start.numpy(),
+        "hidden_index": hidden.index.numpy(),
+    }
+
+
+def count_ahead(rng):
+    score_UI, hidden, relevant = hidden_part(rng, int(rng.integers(1, 5)), int(rng.integers(1, 9)))
+    return {
+        "score_UI": score_UI,
+        "relevant_start": relevant.start.numpy(),
+        "relevant_index": relevant.index.numpy(),
+        "hidden_start": hidden.start.numpy(),
+        "hidden_index": hidden.index.numpy(),
+    }
+
+
+CASES = {
+    "segments.segment_sum": segment_sum,
+    "segments.segment_softmax": segment_softmax,
+    "segments.attentive_sum": attentive_sum,
+    "gram.cooccurrence": cooccurrence,
+    "rows.nth_missing": nth_missing,
+    "topk.top_k": top_k,
+    "ranks.count_ahead": count_ahead,
+}
+SMOOTH = ["segments.segment_sum", "segments.segment_softmax", "segments.attentive_sum"]
+
+
+def moved(value: object, dtype: torch.dtype, device: str) -> object:
+    """The same argument on a device; tensors of numbers in ``dtype``, ready for gradients."""
+    if isinstance(value, Ragged):
+        return Ragged(value.start.to(device), value.index.to(device), value.width)
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.to(device, dtype).requires_grad_() if value.is_floating_point() else value.to(device)
+
+
+def results(function, arguments: dict, dtype: torch.dtype, device: str) -> tuple[list, list]:
+    """What a function returns, and the gradient of a fixed mixture of it with respect to every tensor of numbers."""
+    given = {name: moved(value, dtype, device) for name, value in arguments.items()}
+    value = function(**given)
+    leaves = [tensor for tensor in given.values() if isinstance(tensor, torch.Tensor) and tensor.requires_grad]
+    if not leaves:
+        return list(value) if isinstance(value, tuple) else [value], []
+    mixture = torch.linspace(-1, 2, value.numel(), dtype=dtype, device=device).reshape(value.shape)
+    # Where all lists are empty the twin's result hangs on nothing; the addend makes its gradient zero instead of an error.
+    total = (value * mixture).sum() + sum(0.0 * leaf.sum() for leaf in leaves)
+    return [value.detach()], list(torch.autograd.grad(total, leaves))
+
+
+def assert_alike(found: list, expected: list, tolerance: float) -> None:
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(torch.as_tensor(one).cpu(), torch.as_tensor(other).cpu(), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_every_public_op_has_a_twin_and_a_case(name):
+    assert f"{name}_reference" in FUNCTIONS, f"{name} has no literal twin beside it"
+    assert name in CASES, f"{name} has no case in this test"
+
+
+def test_every_twin_and_every_case_belongs_to_an_op():
+    assert {name.removesuffix("_reference") for name in FUNCTIONS} == set(OPS) == set(CASES)
+
+
+@pytest.mark.parametrize("device", ["cpu", cuda])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", CASES)
+def test_an_op_equals_its_twin_in_values_and_gradients(name, dtype, device):
+    for seed in SHAPES:
+        arguments = CASES[name](np.random.default_rng(seed))
+        value, gradient = results(FUNCTIONS[name], arguments, dtype, device)
+        twin_value, twin_gradient = results(FUNCTIONS[f"{name}_reference"], arguments, dtype, device)
+        assert_alike(value, twin_value, TOLERANCE[dtype])
+        assert_alike(gradient, twin_gradient, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_gradients_equal_finite_differences(name):
+    arguments = CASES[name](np.random.default_rng(3))
+    given = {key: moved(value, torch.float64, "cpu") for key, value in arguments.items()}
+    leaves = {key: value for key, value in given.items() if isinstance(value, torch.Tensor) and value.requires_grad}
+
+    def of_leaves(*tensors):
+        return FUNCTIONS[name](**given | dict(zip(leaves, tensors, strict=True)))
+
+    assert torch.autograd.gradcheck(of_leaves, tuple(leaves.values()), fast_mode=True)

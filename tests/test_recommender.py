@@ -1,0 +1,380 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch import nn
+
+from attlas import artefact
+from attlas.data.inputs import Inputs
+from attlas.data.interactions import Interactions
+from attlas.data.split import Split
+from attlas.errors import ArtefactError, ConfigError, UnknownId
+from attlas.recommender import Recommender, load
+from attlas.runner import fit
+from tests.toy import chosen_by, fitted, two_tastes
+
+EVENS = {f"i{item}" for item in range(0, 16, 2)}
+
+
+class Table(nn.Module):
+    """Scores that are written down, one row per user."""
+
+    def __init__(self, score_UI):
+        super().__init__()
+        self.register_buffer("score_UI", torch.tensor(score_UI))
+
+    def forward(self, user, item):
+        return self.score_UI[user, item]
+
+    def score_catalogue(self, user):
+        return self.score_UI[user]
+
+
+# User 0 has chosen item 0 and item 4 was held out; user 1 has chosen items 1 and 2, user 2 item 1. Item 1 is the most popular.
+TRAIN = chosen_by([[0], [1, 2], [1]], 5)
+SCORES = [[5.0, 4.0, 3.0, 2.0, 6.0], [1.0, 2.0, 3.0, 4.0, 5.0], [0.0, 9.0, 0.0, 0.0, 7.0]]
+
+
+def by_table(train: Interactions = TRAIN, budget: int = 2**20) -> Recommender:
+    held_out = dataclasses.replace(train.take(np.array([0])), item=np.array([4]))
+    card = {"model": {"name": "table"}}
+    return Recommender(Table(SCORES), Inputs(train), card=card, seen=held_out, budget=budget)
+
+
+def items_of(frame: pl.DataFrame) -> list:
+    return frame["item"].to_list()
+
+
+def test_an_answer_names_user_rank_item_title_score_and_way():
+    assert by_table().recommend(["u1"], k=2).to_dicts() == [
+        {"user": "u1", "rank": 1, "item": "i4", "title": "i4", "score": 5.0, "way": "known user"},
+        {"user": "u1", "rank": 2, "item": "i3", "title": "i3", "score": 4.0, "way": "known user"},
+    ]
+
+
+def test_what_a_user_has_chosen_is_not_recommended_nor_is_what_was_held_out():
+    assert items_of(by_table().recommend(["u0"], k=5)) == ["i1", "i2", "i3"]
+
+
+def test_what_a_user_has_chosen_is_ranked_too_if_asked_for():
+    assert items_of(by_table().recommend(["u0"], k=5, exclude_seen=False)) == ["i4", "i0", "i1", "i2", "i3"]
+
+
+def test_only_candidates_are_ranked_and_seen_ones_stay_out():
+    recommender = by_table()
+    assert items_of(recommender.recommend(["u0"], k=5, candidates=["i3", "i0", "i1"])) == ["i1", "i3"]
+    assert items_of(recommender.recommend(["u0"], k=5, candidates=["i3", "i0"], exclude_seen=False)) == ["i0", "i3"]
+    assert items_of(recommender.recommend(["u0"], k=5, candidates=["i0"])) == []
+    assert items_of(recommender.recommend(["u0"], k=5, candidates=[])) == []
+
+
+def test_more_than_what_is_left_gives_what_is_left():
+    frame = by_table().recommend(["u0", "u1"], k=1000)
+    assert frame["user"].to_list() == ["u0"] * 3 + ["u1"] * 3
+    assert frame["rank"].to_list() == [1, 2, 3, 1, 2, 3]
+
+
+def test_users_are_answered_in_the_order_they_are_asked_for_and_as_often():
+    frame = by_table().recommend(["u2", "u0", "u2"], k=1)
+    assert frame["user"].to_list() == ["u2", "u0", "u2"]
+    assert items_of(frame) == ["i4", "i1", "i4"]
+
+
+def test_one_user_may_be_asked_for_without_a_list():
+    assert by_table().recommend("u1", k=1).equals(by_table().recommend(["u1"], k=1))
+
+
+def test_an_unknown_user_is_an_error_that_names_the_way_for_strangers():
+    with pytest.raises(
+        UnknownId, match=r"user 'u9' is not among the 3 known users; recommend_for\(item_ids\) serves strangers"
+    ):
+        by_table().recommend(["u1", "u9"])
+
+
+def test_an_unknown_user_gets_the_most_popular_if_asked_for_and_each_row_says_how_it_was_made():
+    frame = by_table().recommend(["u9", "u2"], k=2, unknown="popular")
+    assert frame["way"].to_list() == ["popular", "popular", "known user", "known user"]
+    assert items_of(frame) == ["i1", "i0", "i4", "i0"]
+    assert frame["score"].to_list() == [2.0, 1.0, 7.0, 0.0]
+
+
+def test_nobody_asked_for_gets_an_empty_answer_with_the_same_columns():
+    frame = by_table().recommend([])
+    assert frame.height == 0
+    assert frame.columns == by_table().recommend(["u1"]).columns
+
+
+@pytest.mark.parametrize("budget", [1, 130, 2**20])
+def test_the_budget_cuts_an_answer_into_blocks_and_changes_nothing(budget):
+    recommender = by_table(budget=budget)
+    users = ["u2", "u0", "u1", "u1"]
+    blocks = list(recommender.recommend_blocks(users, k=3))
+    assert [block["user"].n_unique() for block in blocks][:1] == [min(3, recommender.scorer.users_at_once)]
+    assert pl.concat(blocks).equals(by_table().recommend(users, k=3))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"k": 0}, ConfigError, "k is 0; expected at least 1"),
+        ({"unknown": "guess"}, ConfigError, "unknown='guess'; expected 'error' or 'popular'"),
+        ({"candidates": ["i1", "i77"]}, UnknownId, "item 'i77' is not among the 5 known items"),
+    ],
+)
+def test_a_wrong_request_is_an_error(options, error, message):
+    with pytest.raises(error, match=message):
+        by_table().recommend(["u1"], **options)
+
+
+def test_whole_number_ids_stay_whole_numbers_and_text_that_spells_them_is_understood():
+    recommender = by_table(Interactions.of([10, 20, 20, 30, 30], [500, 501, 502, 503, 504]))
+    frame = recommender.recommend([20], k=1)
+    assert (frame["user"].dtype, frame["item"].dtype) == (pl.Int64, pl.Int64)
+    assert items_of(recommender.recommend(["20"], k=1)) == items_of(frame)
+
+
+def test_titles_stand_beside_their_items():
+    train = TRAIN.with_items(pl.DataFrame({"title": ["A", "B", "C", None, "E"]}))
+    assert by_table(train).recommend(["u1"], k=2)["title"].to_list() == ["E", "i3"]
+
+
+# Strangers.
+
+
+def test_a_stranger_with_a_known_users_history_gets_that_users_scores_from_a_model_that_asks_for_no_user():
+    recommender = fitted("ease")
+    history = recommender.items.ids_of(recommender.inputs.train.by_user[[3]].indices)
+    stranger = recommender.recommend_for(history, k=16, exclude_seen=False)
+    known = recommender.recommend(["u3"], k=16, exclude_seen=False)
+    assert set(stranger["way"]) == {"from the history"}
+    np.testing.assert_allclose(stranger.sort("item")["score"], known.sort("item")["score"], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("name", "way"), [("ease", "from the history"), ("delf", "fitted user vector")])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_stranger_is_served_according_to_taste(name, way, first):
+    history = [f"i{first}", f"i{first + 4}", f"i{first + 10}"]
+    frame = fitted(name).recommend_for(history, k=5)
+    assert {int(item[1:]) % 2 for item in frame["item"]} == {first}
+    assert set(frame["way"]) == {way}
+    assert not set(frame["item"]) & set(history)
+
+
+@pytest.mark.parametrize("name", ["ease", "delf"])
+def test_the_order_and_repetition_of_a_strangers_history_do_not_matter(name):
+    one = fitted(name).recommend_for(["i2", "i8", "i4"], k=4)
+    assert fitted(name).recommend_for(["i4", "i2", "i8", "i4"], k=4).equals(one)
+
+
+def test_serving_a_stranger_leaves_the_model_as_it_was():
+    recommender = fitted("delf")
+    before = {name: tensor.clone() for name, tensor in recommender.model.state_dict().items()}
+    expected = recommender.recommend(["u3"], k=3)
+    recommender.recommend_for(["i0", "i3"])
+    assert all(torch.equal(before[name], tensor) for name, tensor in recommender.model.state_dict().items())
+    assert recommender.recommend(["u3"], k=3).equals(expected)
+
+
+@pytest.mark.parametrize("name", ["ease", "delf", "popularity"])
+def test_an_empty_history_gets_the_most_popular_and_the_answer_says_so(name):
+    frame = fitted(name).recommend_for([], k=3)
+    assert set(frame["way"]) == {"popular"}
+    assert items_of(frame) == ["i0", "i1", "i2"]  # all are equally popular, so that the lowest come first
+    assert set(frame["score"]) == {7.0}
+
+
+def test_popularity_serves_every_stranger_the_popular_without_what_was_chosen():
+    frame = fitted("popularity").recommend_for(["i0", "i2"], k=2)
+    assert (items_of(frame), set(frame["way"])) == (["i1", "i3"], {"popular"})
+
+
+@pytest.mark.parametrize("name", ["ease", "delf"])
+def test_a_stranger_who_has_chosen_everything_has_nothing_left(name):
+    everything = fitted(name).items.ids.to_list()
+    assert fitted(name).recommend_for(everything, k=3).height == 0
+
+
+def test_an_unknown_item_in_a_strangers_history_is_an_error():
+    with pytest.raises(UnknownId, match="item 'i99' is not among the 16 known items"):
+        fitted("ease").recommend_for(["i1", "i99"])
+
+
+# Similar items.
+
+
+@pytest.mark.parametrize(("name", "way"), [("ease", "item weights"), ("delf", "item codes"), ("popularity", "chosen together")])
+def test_similar_items_share_the_taste_and_leave_the_item_itself_out(name, way):
+    frame = fitted(name).similar_items("i4", k=7)
+    assert set(items_of(frame)) == EVENS - {"i4"}
+    assert set(frame["way"]) == {way}
+
+
+def test_items_chosen_together_are_alike_by_the_cosine_of_who_chose_them():
+    frame = by_table().similar_items("i1", k=2)
+    # Items 1 and 2 share one user; item 1 has two users and item 2 one: 1 / sqrt(2 * 1).
+    assert items_of(frame) == ["i2", "i0"]
+    assert frame["score"].to_list() == pytest.approx([0.5**0.5, 0.0])
+
+
+def test_an_unknown_item_has_no_similar_ones():
+    with pytest.raises(UnknownId, match="item 'i99'"):
+        by_table().similar_items("i99")
+
+
+# On disk.
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    return fitted("ease").save(tmp_path / "run")
+
+
+def test_a_run_loads_when_its_data_file_is_gone(tmp_path):
+    table = tmp_path / "ratings.csv"
+    two_tastes().train.to_frame().write_csv(table)
+    fit(table, "ease", out=tmp_path / "run", split="leave-random-out")
+    table.unlink()
+    # Of the even items all but i2 are in the file, for training or held out, and so are hidden.
+    assert items_of(load(tmp_path / "run").recommend(["u2"], k=1)) == ["i2"]
+
+
+def test_a_loaded_run_answers_and_hides_as_the_saved_one_did(run):
+    users = [f"u{user}" for user in range(16)]
+    assert load(run).recommend(users, k=20).equals(fitted("ease").recommend(users, k=20))
+    assert load(run).card["model"] == fitted("ease").card["model"]
+
+
+def test_titles_and_whole_number_ids_survive(tmp_path):
+    train = Interactions.of([1, 1, 2, 2], [7, 8, 8, 9]).with_items(pl.DataFrame({"title": ["A", "B", "C"]}))
+    saved = fit(Split(train, None, dataclasses.replace(train.take([0]), item=np.array([2])), "by-hand"), "popularity")
+    loaded = load(saved.save(tmp_path / "run"))
+    assert loaded.recommend([2], k=1).to_dicts() == saved.recommend([2], k=1).to_dicts()
+    assert (loaded.items.ids.to_list(), loaded.items.titles_of([2])) == ([7, 8, 9], ["C"])
+
+
+def test_a_loaded_run_has_its_numbers_on_its_card_and_says_so(run):
+    loaded = load(run)
+    assert loaded.card["reports"] == fitted("ease").card["reports"]
+    with pytest.raises(ConfigError, match=r"its numbers are in card\['reports'\]"):
+        _ = loaded.report
+
+
+def reseal(run: Path, **changes) -> None:
+    """Change the manifest and give it a hash that fits."""
+    card = {**json.loads((run / "run.json").read_text()), **changes}
+    card["sha256"] = artefact._seal(card)
+    (run / "run.json").write_text(json.dumps(card))
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
+def cut_in_half(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+files = pytest.mark.parametrize("name", artefact.FILES)
+
+
+@files
+def test_an_altered_file_is_refused(run, name):
+    flip_a_byte(run / name)
+    with pytest.raises(ArtefactError, match=f"{name} was altered after it was written"):
+        load(run)
+
+
+@files
+def test_a_truncated_file_is_refused(run, name):
+    cut_in_half(run / name)
+    with pytest.raises(ArtefactError, match=rf"{name} has [\d,]+ bytes instead of [\d,]+: truncated or altered"):
+        load(run)
+
+
+@files
+def test_a_missing_file_is_refused(run, name):
+    (run / name).unlink()
+    with pytest.raises(ArtefactError, match=f"{name} is missing; the run must be made or copied anew"):
+        load(run)
+
+
+def test_an_altered_manifest_is_refused(run):
+    path = run / "run.json"
+    path.write_text(path.read_text().replace('"split": "two-tastes"', '"split": "three-tastes"'))
+    with pytest.raises(ArtefactError, match=r"run\.json was altered after it was written"):
+        load(run)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"run"', b"7", b"{}", b"\xff\xfe", b'{"format": 1}'])
+def test_a_manifest_that_is_not_whole_or_not_ours_is_refused(run, content):
+    (run / "run.json").write_bytes(content)
+    with pytest.raises(ArtefactError, match=r"run\.json is not whole or not ours"):
+        load(run)
+
+
+def test_a_run_of_another_format_is_refused(run):
+    reseal(run, format=99)
+    with pytest.raises(ArtefactError, match="has format 99, this attlas reads format 1; install the attlas that wrote it"):
+        load(run)
+
+
+def test_a_run_of_a_model_that_is_not_known_is_refused(run):
+    reseal(run, model={"name": "oracle", "config": {}})
+    with pytest.raises(ArtefactError, match="holds a 'oracle', which this attlas does not know"):
+        load(run)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path):
+    ease, train = fitted("ease"), fitted("ease").inputs.train
+    artefact.write(tmp_path / "run", ease.card, {"weight_II": torch.zeros(3, 3)}, train, train)
+    with pytest.raises(ArtefactError, match="holds weights of another shape than its ease"):
+        load(tmp_path / "run")
+
+
+@pytest.mark.parametrize("made", [True, False], ids=["an empty folder", "no folder"])
+def test_what_is_no_run_folder_is_refused(tmp_path, made):
+    if made:
+        (tmp_path / "run").mkdir()
+    with pytest.raises(ArtefactError, match=r"run is no run folder; expected run\.json in it"):
+        load(tmp_path / "run")
+
+
+def test_an_unfinished_run_is_refused_with_the_command_that_goes_on(run):
+    (run / "run.json").unlink()
+    (run / "experiment.json").write_text("{}")
+    with pytest.raises(ArtefactError, match="is a fit that has not finished; go on with: attlas fit --resume"):
+        load(run)
+
+
+def test_a_folder_in_use_is_not_written_over_unless_on_purpose(run):
+    with pytest.raises(ArtefactError, match="is not empty; choose another folder or overwrite it on purpose"):
+        fitted("popularity").save(run)
+    assert load(run).card["model"]["name"] == "ease"
+    fitted("popularity").save(run, overwrite=True)
+    assert load(run).card["model"]["name"] == "popularity"
+    assert [path.name for path in run.parent.iterdir()] == ["run"]
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "run").write_text("a note")
+    with pytest.raises(ArtefactError, match="run is a file; choose a folder for the run"):
+        fitted("ease").save(tmp_path / "run")
+    assert (tmp_path / "run").read_text() == "a note"
+
+
+def test_a_save_that_fails_leaves_the_old_run_and_nothing_beside_it(run, monkeypatch):
+    def fill_the_disk(*_):
+        raise ArtefactError("no space left")
+
+    monkeypatch.setattr("attlas.artefact.write", fill_the_disk)
+    with pytest.raises(ArtefactError, match="no space left"):
+        fitted("popularity").save(run, overwrite=True)
+    assert load(run).card["model"]["name"] == "ease"
+    assert [path.name for path in run.parent.iterdir()] == ["run"]

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from attlas.data.inputs import Inputs, Sizes
+from attlas.models.delf import DELF
+from attlas.scoring import Scorer
+from tests.toy import two_tastes
+
+INPUTS = Inputs(two_tastes().train)
+PAIR_BYTES = 4 * 4 * 1024  # what one pair may build: four rows of 1,024 floats
+
+
+class Spy(nn.Module):
+    """Scores a pair by 100 user + item, and remembers how many pairs it was shown at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.shown = []
+
+    def forward(self, user, item):
+        self.shown.append(len(user))
+        return 100.0 * user + item
+
+
+def delf() -> DELF:
+    torch.manual_seed(1)
+    return DELF(Sizes(16, 16), DELF.Config(embedding_dim=4, attention_dim=3, layers=(5, 3), stddev=1.0)).eval()
+
+
+def test_pairs_are_scored_in_their_order_in_batches_that_fit_the_budget():
+    spy = Spy()
+    score = Scorer(spy, INPUTS, budget=2 * PAIR_BYTES).score(np.array([3, 1, 1, 0, 2]), np.array([7, 8, 0, 1, 15]))
+    assert score.tolist() == [307.0, 108.0, 100.0, 1.0, 215.0]
+    assert score.dtype == np.float32
+    assert spy.shown == [2, 2, 1]
+
+
+@pytest.mark.parametrize("budget", [1, 1000, 10**6, 10**9])
+def test_the_rows_of_scores_that_are_made_at_once_fit_the_budget_if_one_row_does(budget):
+    at_once = Scorer(Spy(), INPUTS, budget=budget).users_at_once
+    assert at_once >= 1
+    assert at_once == 1 or at_once * 16 * 4 <= budget
+    assert (at_once + 1) * 16 * 4 * 4 > budget, "it leaves most of the budget unused"
+
+
+@pytest.mark.parametrize("budget", [1, 3 * PAIR_BYTES, 2**29])
+def test_the_budget_changes_no_score(budget):
+    user, item = np.random.default_rng(1).integers(0, 16, (2, 40))
+    found, expected = (Scorer(delf(), INPUTS, budget=size).score(user, item) for size in (budget, 2**30))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("floats", [1, 60, 200, 2**20])
+def test_the_size_of_a_block_of_the_catalogue_changes_no_score(monkeypatch, floats):
+    model, user = delf(), np.array([5, 0, 5, 15])
+    expected = Scorer(model, INPUTS).score_all(user)
+    monkeypatch.setattr("attlas.scoring.BLOCK_FLOATS", floats)
+    np.testing.assert_allclose(Scorer(model, INPUTS).score_all(user), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_trained_pair_is_scored_without_itself_alone_and_with_itself_in_the_catalogue():
+    scorer = Scorer(delf(), INPUTS)
+    item = INPUTS.train.by_user[[2]].indices
+    alone = scorer.score(np.full(len(item), 2), item)
+    kept = scorer.model(**INPUTS.gather(scorer.names, np.full(len(item), 2), item, leave_out="keep"))
+    catalogue = scorer.score_all(np.array([2]))[0, item]
+    np.testing.assert_allclose(catalogue, kept.detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert (np.abs(catalogue - alone) > 1e-4).all()
+
+
+def test_nobody_asked_for_gets_an_empty_answer():
+    scorer, nobody = Scorer(delf(), INPUTS), np.zeros(0, np.int64)
+    assert scorer.score(nobody, nobody).shape == (0,)
+    assert scorer.score_all(nobody).shape == (0, 16)
+
+
+def test_a_scorer_like_another_shares_its_item_codes_and_its_budget():
+    one = Scorer(delf(), INPUTS, budget=12345)
+    other = Scorer(delf(), INPUTS, like=one)
+    assert other.item_code is one.item_code
+    assert other.budget == 12345
+
+
+def test_scores_carry_no_gradients():
+    scorer = Scorer(delf(), INPUTS)
+    assert not scorer.item_code.requires_grad
+    assert isinstance(scorer.score_all(np.array([0])), np.ndarray)

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -557,10 +558,13 @@ def commands_of(language: str, body: str) -> Iterator[list[str]]:
 
 def run_python_blocks(page: Path) -> None:
     """Run the Python blocks of a page one after another, with one set of names."""
-    names: dict[str, Any] = {"__name__": "__page__"}
-    for line, language, body in blocks_of(page):
-        if language == "python":
-            exec(compile("\n" * (line - 1) + body, str(page), "exec"), names)
+    module = sys.modules["page"] = types.ModuleType("page")  # dataclasses look their module up
+    try:
+        for line, language, body in blocks_of(page):
+            if language == "python":
+                exec(compile("\n" * (line - 1) + body, str(page), "exec"), vars(module))
+    finally:
+        del sys.modules["page"]
 
 
 MISUSE = typer.BadParameter.__bases__[0]  # what typer, or the click beside it, raises for words that do not parse

@@ -40,7 +40,8 @@ def test_three_matrices_of_ease_on_the_items_of_yelp_do_not_fit_eight_gigabytes(
         refuse_too_large("EASE", needs, parse_bytes("8GB"))
 
 
-def test_a_fit_that_would_not_fit_is_refused_before_it_begins(tmp_path):
+def test_a_fit_that_would_not_fit_is_refused_before_it_begins(monkeypatch):
+    monkeypatch.setattr(EASE.ClosedForm, "epoch", lambda *_: pytest.fail("the fit was begun"))
     train = chosen_by([[0, 1], [1, 2]], 35_648)
     split = Split(train, None, train.take([0]), "by-hand")
     with pytest.raises(TooLarge, match=r"EASE on 2 users and 35,648 items needs .*5\.1 GB each"):

@@ -27,8 +27,8 @@ class OneTaste(nn.Module):
         return (self.user_embedding(user) * self.item_embedding(item)).sum(-1)
 
 
-def vector_of(items: list[int]) -> float:
-    model = OneTaste()
+def vector_of(items: list[int], model: OneTaste | None = None) -> float:
+    model = model or OneTaste()
     return fit_user(model, Scorer(model, INPUTS), np.array(items)).user_embedding.weight.item()
 
 
@@ -39,6 +39,13 @@ def test_a_fitted_vector_points_to_the_taste_of_the_history():
 
 def test_a_longer_history_moves_the_vector_further_from_the_mean_of_the_known():
     assert abs(vector_of([0])) < abs(vector_of([0, 2, 4, 6, 8, 10]))
+
+
+def test_where_the_known_hardly_differ_the_stranger_hardly_differs_from_their_mean():
+    alike = OneTaste()
+    alike.user_embedding.weight.data = 3.0 + 0.01 * alike.user_embedding.weight.data
+    assert abs(vector_of([0, 2, 4], alike) - 3.0) < 0.05
+    assert abs(vector_of([1, 3, 5], alike) - 3.0) < 0.05
 
 
 def test_somebody_who_chose_everything_stays_at_the_mean_of_the_known():

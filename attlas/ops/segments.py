@@ -81,7 +81,8 @@ def attentive_sum(
         [B, D]; zeros where nothing is left to sum.
     """
     sums = _softmax_sums(value_ED, logit_E, rows)
-    pooled_BD = _scaled(sums, smoothing)[row_B]
+    # index_select, since the gradient of x[i] adds in the order in which threads come.
+    pooled_BD = _scaled(sums, smoothing).index_select(0, row_B)
     asker_P = (left_out_B >= 0).nonzero().squeeze(-1)
     if not len(asker_P):
         return pooled_BD
@@ -142,9 +143,9 @@ def _softmax_sums(value_ED: Tensor, logit_E: Tensor, rows: Ragged) -> _Sums:
 def _without(sums: _Sums, value_ED: Tensor, logit_E: Tensor, rows: Ragged, row_O: Tensor, entry_O: Tensor) -> _Sums:
     """The sums of the asked lists less one entry each, which is not the one with the largest logit."""
     place_O, shift_O = rows.index[entry_O], sums.shift[row_O]
-    exp_O = (logit_E[place_O] - shift_O).exp()
-    weighted_OD = sums.weighted[row_O] - exp_O[:, None] * value_ED[place_O]
-    return _Sums(weighted_OD, sums.total[row_O] - exp_O, shift_O, sums.top[row_O])
+    exp_O = (logit_E.index_select(0, place_O) - shift_O).exp()
+    weighted_OD = sums.weighted.index_select(0, row_O) - exp_O[:, None] * value_ED.index_select(0, place_O)
+    return _Sums(weighted_OD, sums.total.index_select(0, row_O) - exp_O, shift_O, sums.top[row_O])
 
 
 def _scaled(sums: _Sums, smoothing: float) -> Tensor:

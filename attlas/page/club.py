@@ -139,7 +139,7 @@ def _notes(found: Findings) -> dict[str, str]:
         "Protocol": f"{report.protocol}: every film that the member has not seen is ranked; ties averaged",
         "Split": f"{data['split']}: {data['train']:,} train, {data['valid']:,} validation, {data['test']:,} test",
         "Intervals": "95 %, percentile bootstrap over members; differences are taken member by member",
-        "Settings and epochs": "chosen on the validation part; the test part was ranked once",
+        "Settings and epochs": "chosen on the validation part, never on the test part",
         "Seed": f"{data['seed']} for the club, the weights and the negatives",
         "Training data": f"fingerprint {data['fingerprint']}",
         "Versions": ", ".join(f"{name} {version}" for name, version in found.versions.items()),

@@ -134,3 +134,17 @@ def test_rows_are_taken_in_any_order_and_again_and_without_an_entry():
     assert (again.start.tolist(), again.index.tolist()) == ([0, 2, 2, 4], [1, 2, 1, 2])
     shorter = rows.take(torch.tensor([2, 0, 2]), without_R=torch.tensor([2, 1, 3]))
     assert (shorter.start.tolist(), shorter.index.tolist()) == ([0, 1, 2, 3], [2, 0, 1])
+
+
+def test_gradients_are_the_same_bits_every_time():
+    generator = torch.Generator().manual_seed(1)
+    rows = Ragged.of([range(200)] * 20, 200)
+    row_B = torch.randint(20, (50_000,), generator=generator)
+    left_out_B = rows.start[row_B] + torch.randint(200, (50_000,), generator=generator)
+    leaves = [
+        torch.randn(200, 32, generator=generator).requires_grad_(),
+        torch.randn(200, generator=generator).requires_grad_(),
+    ]
+    mixture = torch.randn(50_000, 32, generator=generator)
+    runs = [torch.autograd.grad((attentive_sum(*leaves, rows, row_B, left_out_B) * mixture).sum(), leaves) for _ in range(5)]
+    assert all(torch.equal(found, first) for run in runs[1:] for found, first in zip(run, runs[0], strict=True))

@@ -58,7 +58,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 QUICK_SETTINGS = SETTINGS | {
     "ease": {"model": {"l2": 200.0}},
-    "delf": SETTINGS["delf"] | {"solver": {"learning_rate": 0.01, "batch_size": 1024}},
+    "delf": SETTINGS["delf"]
+    | {
+        "model": {"embedding_dim": 16, "attention_dim": 16, "layers": (16, 8)},
+        "solver": {"learning_rate": 0.02, "batch_size": 2048},
+    },
 }
 
 
@@ -286,13 +290,8 @@ def _called(name: str) -> str:
 
 def _facts_of(entry: Entry) -> dict[str, Any]:
     noted = entry.report.to_dict()
-    return {
-        "means": noted["means"],
-        "intervals": noted["intervals"],
-        "valid": entry.valid,
-        "seconds": entry.seconds,
-        "epochs": [epoch._asdict() for epoch in entry.curve],
-    }
+    numbers = {"means": noted["means"], "intervals": noted["intervals"], "valid": entry.valid, "seconds": entry.seconds}
+    return numbers | {"epochs": [epoch._asdict() for epoch in entry.curve]}
 
 
 def _text(value: float | None, digits: int) -> str:

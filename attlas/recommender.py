@@ -167,7 +167,10 @@ class Recommender:
         scorer, way = self._stranger(chosen)
         if scorer is None:
             return self.popularity[None], way
-        made = {"user": torch.zeros(1, dtype=torch.int64, device=self.inputs.device), "user_history": given_history(self.inputs, chosen)}
+        made = {
+            "user": torch.zeros(1, dtype=torch.int64, device=self.inputs.device),
+            "user_history": given_history(self.inputs, chosen),
+        }
         with torch.inference_mode():
             return scorer.score_catalogue(made).float().cpu().numpy(), way
 

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from attlas.artefact import MANIFEST, is_unfinished
-from attlas.data.inputs import Inputs, Sizes
+from attlas.data.inputs import Inputs, Sizes, find_device
 from attlas.data.interactions import Interactions
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError
@@ -189,7 +189,7 @@ class _Work:
     def __init__(self, experiment: Experiment, split: Split, folder: Path | None, tell: Teller):
         self.experiment, self.split, self.folder, self.tell = experiment, split, folder, tell
         self.config = experiment.model_config()
-        self.device = _device(experiment.training.device)
+        self.device = find_device(experiment.training.device)
         self.name = experiment.model["name"]
         self._refuse_too_large()
         self._refuse_unfit()
@@ -281,14 +281,6 @@ class _Work:
             "reports": [report.to_dict() for report in reports],
             "versions": versions(),
         }
-
-
-def _device(name: str) -> str:
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device {name!r} is not there: torch finds no CUDA; use --device cpu")
-    if name != "cpu" and not name.startswith("cuda"):
-        raise ConfigError(f"device {name!r} is not known; use cpu or cuda")
-    return name
 
 
 def _together(one: Interactions, other: Interactions) -> Interactions:

@@ -89,9 +89,23 @@ class Scorer:
         """The score of every item, [V, I], for users given by the inputs ``user`` and ``user_history``."""
         if isinstance(self.model, Ranking):
             return self.model.score_catalogue(**{name: made[name] for name in asked_by(self.model, "score_catalogue")})
-        assert isinstance(self.model, Separable)
+        if not isinstance(self.model, Separable):
+            return self._score_pair_by_pair(made)
         code_VC = self.model.encode_user(**{name: made[name] for name in asked_by(self.model, "encode_user")})
         return self._match_all(code_VC, self.item_code)
+
+    def _score_pair_by_pair(self, made: dict[str, Any]) -> Tensor:
+        """The slow way, for a model that neither ranks nor separates."""
+        user_V, history = made["user"], made["user_history"]
+        item_I = torch.arange(self.inputs.sizes.num_items, device=self.inputs.device)
+        rows = []
+        for v in range(len(user_V)):
+            pairs = torch.full_like(item_I, v)
+            inputs = {"user": user_V[pairs], "item": item_I, "user_history": history.of_pairs(pairs)}
+            if "item_history" in self.names:
+                inputs["item_history"] = whole(self.inputs.item_lists, item_I)
+            rows.append(self.model(**{name: inputs[name] for name in self.names}))
+        return torch.stack(rows)
 
     @cached_property
     def item_code(self) -> Tensor:

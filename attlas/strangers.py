@@ -16,7 +16,7 @@ from torch.nn import functional
 from attlas.data.inputs import History, Inputs
 from attlas.models.protocol import Separable, Welcoming, asked_by
 from attlas.ops.ragged import Ragged
-from attlas.scoring import Scorer
+from attlas.scoring import Scorer, whole
 
 STEPS = 60
 LEARNING_RATE = 0.1
@@ -108,5 +108,5 @@ def _scores_of(stranger: nn.Module, scorer: Scorer, items: np.ndarray, pairs: np
         return lambda: stranger.match(stranger.encode_user(**{name: made[name] for name in names}), code_NC)
     names = asked_by(stranger)
     if "item_history" in names:
-        made |= scorer.inputs.gather(["item_history"], np.full(len(pairs), -1), pairs, leave_out="keep")
+        made["item_history"] = whole(scorer.inputs.item_lists, made["item"])
     return lambda: stranger(**{name: made[name] for name in names})

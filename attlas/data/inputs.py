@@ -16,7 +16,7 @@ from scipy import sparse
 from torch import Tensor
 
 from attlas.data.interactions import Interactions
-from attlas.errors import ConfigError, nearest
+from attlas.errors import ConfigError, DataError, nearest
 from attlas.ops.ragged import Ragged
 
 NAMES = ("user", "item", "user_history", "item_history")
@@ -90,7 +90,7 @@ class Inputs:
 
     def __init__(self, train: Interactions, *, device: str | torch.device = "cpu"):
         self.train = train
-        self.device = torch.device(device)
+        self.device = find_device(device)
         self.sizes = Sizes(len(train.users), len(train.items))
 
     @cached_property
@@ -121,9 +121,13 @@ class Inputs:
                 out of each history that does not hold the target, so that no length tells the label; ``keep`` takes
                 out nothing.
             rng: needed by ``matched``.
+
+        Raises:
+            ConfigError: no input has that name, or ``matched`` came without rng.
+            DataError: an index is out of range.
         """
-        user_B = torch.as_tensor(user, device=self.device)
-        item_B = torch.as_tensor(item, device=self.device)
+        user_B = self._indices(user, self.sizes.num_users, "user")
+        item_B = self._indices(item, self.sizes.num_items, "item")
         made: dict[str, Any] = {}
         for name in names:
             if name == "user":
@@ -138,6 +142,14 @@ class Inputs:
                 raise ConfigError(f"no input is called {name!r}; {nearest(name, NAMES)}")
         return made
 
+    def _indices(self, index: np.ndarray | Tensor, count: int, noun: str) -> Tensor:
+        index_B = torch.as_tensor(index, device=self.device)
+        if len(index_B) and not (0 <= int(index_B.min()) and int(index_B.max()) < count):
+            raise DataError(
+                f"{noun} indices reach from {int(index_B.min())} to {int(index_B.max())}; expected 0 to {count - 1}"
+            )
+        return index_B
+
     def _history(
         self, lists: Ragged, asker_B: Tensor, target_B: Tensor, leave_out: LeaveOut, rng: np.random.Generator | None
     ) -> History:
@@ -145,6 +157,20 @@ class Inputs:
         if leave_out == "matched":
             left_out_B = _matched(lists, asker_B, left_out_B, rng)
         return ask(lists, asker_B, left_out_B)
+
+
+def find_device(name: str | torch.device) -> torch.device:
+    """The device of that name, ``cpu`` or ``cuda``.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
+    kind, _, number = str(name).partition(":")
+    if kind not in ("cpu", "cuda") or not (number.isdigit() or not number):
+        raise ConfigError(f"device {str(name)!r} is not known; use cpu or cuda")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {str(name)!r} is not there: torch finds no CUDA; use --device cpu")
+    return torch.device(name)
 
 
 def ask(lists: Ragged, asker_B: Tensor, left_out_B: Tensor) -> History:

@@ -23,7 +23,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from attlas.data.inputs import History, LeaveOut, Sizes
-from attlas.models.layers import PairTower, embedding, linear
+from attlas.models.layers import PairTower, embedding, linear, run_abreast
 from attlas.ops.segments import attentive_sum, segment_softmax
 
 
@@ -117,10 +117,10 @@ class DELF(nn.Module):
 
     def match(self, user_code: Tensor, item_code: Tensor) -> Tensor:
         """w . [z_1; z_2; z_3; z_4] + b from the halves; leading dimensions broadcast."""
-        first_layers = (user_code + item_code).relu_().chunk(4, dim=-1)
-        shares = self.prediction.weight.squeeze(0).chunk(4)
-        terms = [tower(first) @ share for tower, first, share in zip(self._towers, first_layers, shares, strict=True)]
-        return self.prediction.bias + sum(terms)
+        first_layer = (user_code + item_code).relu_()
+        verdicts_NK = run_abreast(self._towers, first_layer.flatten(0, -2))
+        logit_N = torch.addmv(self.prediction.bias, verdicts_NK, self.prediction.weight.squeeze(0))
+        return logit_N.view(first_layer.shape[:-1])
 
     def attention(self, user_history: History, item_history: History) -> dict[str, Tensor]:
         """How much each entry of the two histories weighs, [T] each."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 class PairTower(nn.Module):
-    """A multi-layer perceptron on (user half ++ item half), ReLU after every layer.
+    """A multi-layer perceptron on (user half ++ item half); whoever adds the halves also applies the first layer's ReLU.
 
     Its first layer is kept as two halves, W(a ++ b) = W_a a + W_b b, so that each half is computed once per user or item.
 
@@ -58,3 +59,32 @@ class PairTower(nn.Module):
         for layer in self.rest:
             hidden_BH = layer(hidden_BH).relu_()
         return hidden_BH
+
+
+def run_abreast(towers: Sequence[PairTower], hidden_NH: Tensor) -> Tensor:
+    """Several towers of one shape in one batched product per layer: what ``tower(its share)`` gives, side by side.
+
+    Args:
+        towers: W of them.
+        hidden_NH: their first layers, side by side, [N, W H].
+
+    Returns:
+        Their last layers, side by side, [N, W K].
+    """
+    count = len(towers)
+    hidden_WNH = hidden_NH.unflatten(-1, (count, -1)).transpose(0, 1)
+    for depth in range(len(towers[0].rest)):
+        layers = [cast(nn.Linear, tower.rest[depth]) for tower in towers]
+        weight_WHK = torch.stack([layer.weight for layer in layers]).transpose(1, 2)
+        bias_W1K = torch.stack([layer.bias for layer in layers]).unsqueeze(1)
+        hidden_WNH = _layer_abreast(bias_W1K, hidden_WNH, weight_WHK)
+    return hidden_WNH.transpose(0, 1).flatten(1)
+
+
+def _layer_abreast(bias_W1K: Tensor, hidden_WNH: Tensor, weight_WHK: Tensor) -> Tensor:
+    if torch.is_grad_enabled():
+        return torch.baddbmm(bias_W1K, hidden_WNH, weight_WHK).relu_()
+    # Written where the towers' outputs lie side by side, so that putting them together later copies nothing.
+    out_NWK = hidden_WNH.new_empty(hidden_WNH.shape[1], len(hidden_WNH), weight_WHK.shape[-1])
+    torch.baddbmm(bias_W1K, hidden_WNH, weight_WHK, out=out_NWK.transpose(0, 1))
+    return out_NWK.relu_().transpose(0, 1)

@@ -87,3 +87,26 @@ def test_scores_carry_no_gradients():
     scorer = Scorer(delf(), INPUTS)
     assert not scorer.item_code.requires_grad
     assert isinstance(scorer.score_all(np.array([0])), np.ndarray)
+
+
+def test_a_model_that_neither_ranks_nor_separates_is_asked_pair_by_pair():
+    score = Scorer(Spy(), INPUTS).score_all(np.array([3, 0]))
+    assert score.shape == (2, 16)
+    assert score[:, [0, 9]].tolist() == [[300.0, 309.0], [0.0, 9.0]]
+
+
+class OnlyForward(nn.Module):
+    """DELF without its halves."""
+
+    def __init__(self):
+        super().__init__()
+        self.delf = delf()
+
+    def forward(self, user, item, user_history, item_history):
+        return self.delf(user, item, user_history, item_history)
+
+
+def test_pair_by_pair_gives_the_scores_of_the_halves():
+    user = np.array([5, 0, 15])
+    literal, halves = (Scorer(model, INPUTS).score_all(user) for model in (OnlyForward().eval(), delf()))
+    np.testing.assert_allclose(literal, halves, rtol=1e-5, atol=1e-6)

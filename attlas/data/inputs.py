@@ -144,7 +144,7 @@ class Inputs:
 
     def _indices(self, index: np.ndarray | Tensor, count: int, noun: str) -> Tensor:
         index_B = torch.as_tensor(index, device=self.device)
-        if len(index_B) and not (0 <= int(index_B.min()) and int(index_B.max()) < count):
+        if len(index_B) and (int(index_B.min()) < 0 or int(index_B.max()) >= count):
             raise DataError(
                 f"{noun} indices reach from {int(index_B.min())} to {int(index_B.max())}; expected 0 to {count - 1}"
             )

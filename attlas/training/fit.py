@@ -53,7 +53,8 @@ class Descent:
     Args:
         model: whose parameters are moved.
         objective: what a batch is and what it costs.
-        learning_rate: Adam's step size.
+        learning_rate: Adam's step size in the first epoch.
+        learning_rate_decay: what the step size is multiplied by after every epoch.
         weight_decay: L2 penalty on all parameters, added to their gradients.
         watch: told after every batch.
     """
@@ -66,10 +67,12 @@ class Descent:
         objective: Objective,
         *,
         learning_rate: float = 1e-3,
+        learning_rate_decay: float = 1.0,
         weight_decay: float = 0.0,
         watch: Watch | None = None,
     ):
         self.objective, self.watch = objective, watch
+        self.learning_rate, self.learning_rate_decay = learning_rate, learning_rate_decay
         self.names = [name for name, _ in model.named_parameters()]
         self.optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
         self.epochs_done = 0
@@ -77,6 +80,8 @@ class Descent:
     def epoch(self, model: nn.Module, data: Inputs, rng: np.random.Generator) -> float:
         """Show every batch once; the mean loss is weighted by pairs."""
         total, pairs = 0.0, 0
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * self.learning_rate_decay**self.epochs_done
         batches = self.objective.count(data)
         model.train()
         for number, batch in enumerate(self.objective.batches(data, model, rng), start=1):

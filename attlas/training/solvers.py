@@ -20,11 +20,13 @@ class DescentConfig:
     """How far gradient descent steps.
 
     Attributes:
-        learning_rate: Adam's step size.
+        learning_rate: Adam's step size in the first epoch.
+        learning_rate_decay: what the step size is multiplied by after every epoch.
         weight_decay: L2 penalty on all parameters.
     """
 
     learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate_decay: float = Field(default=1.0, gt=0, le=1)
     weight_decay: float = Field(default=0.0, ge=0)
 
 
@@ -56,4 +58,4 @@ def make_solver(model: nn.Module, table: dict[str, Any], *, watch: Watch | None 
         OBJECTIVES[kind], {name: settings.pop(name) for name in fields if name in settings}, where="solver"
     )
     config = build(DescentConfig, settings, where="solver")
-    return Descent(model, objective, learning_rate=config.learning_rate, weight_decay=config.weight_decay, watch=watch)
+    return Descent(model, objective, **dataclasses.asdict(config), watch=watch)

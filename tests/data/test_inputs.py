@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from attlas.data.inputs import NAMES, History, Inputs, Sizes
-from attlas.errors import ConfigError
+from attlas.errors import ConfigError, DataError
 from attlas.models.delf import DELF
 from tests.toy import chosen_by, two_tastes
 
@@ -117,3 +117,17 @@ def test_a_history_that_is_spelled_out_is_asked_for_once_per_list_or_as_told():
 def test_some_of_the_pairs_read_the_same_lists():
     whole = inputs_of().gather(["user_history"], np.array([0, 1, 3]), np.array([1, 2, 0]))["user_history"]
     assert entries_of(whole.of_pairs(slice(1, 3))) == entries_of(whole)[1:]
+
+
+@pytest.mark.parametrize(
+    ("user", "item", "said"), [(16, 0, "user indices reach from 16 to 16; expected 0 to 15"), (0, -1, "item")]
+)
+def test_an_index_out_of_range_is_refused(user, item, said):
+    with pytest.raises(DataError, match=said):
+        Inputs(two_tastes().train).gather(NAMES, np.array([user]), np.array([item]))
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:x", ""])
+def test_a_device_that_does_not_exist_is_refused(name):
+    with pytest.raises(ConfigError, match="use cpu or cuda"):
+        Inputs(two_tastes().train, device=name)

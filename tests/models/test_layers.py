@@ -1,8 +1,9 @@
 import math
 
+import pytest
 import torch
 
-from attlas.models.layers import PairTower, embedding, linear
+from attlas.models.layers import PairTower, embedding, linear, run_abreast
 
 
 def test_a_pair_tower_is_a_perceptron_on_the_two_halves_side_by_side():
@@ -30,3 +31,18 @@ def test_biases_start_at_zero_and_embeddings_with_the_given_spread():
     torch.manual_seed(1)
     assert (linear(3, 4).bias == 0).all()
     assert abs(embedding(1000, 16, stddev=0.05).weight.std().item() - 0.05) < 0.002
+
+
+@pytest.mark.parametrize("layers", [(5,), (5, 4), (5, 4, 2)])
+def test_towers_run_abreast_say_what_each_says_alone_with_gradients_and_without(layers):
+    torch.manual_seed(1)
+    towers = [PairTower(3, layers).double() for _ in range(4)]
+    first = torch.randn(7, 20, dtype=torch.float64).relu().requires_grad_()
+    alone = torch.cat([tower(share) for tower, share in zip(towers, first.chunk(4, dim=1), strict=True)], dim=1)
+    abreast = run_abreast(towers, first)
+    torch.testing.assert_close(abreast, alone, rtol=0, atol=1e-12)
+    weight = torch.randn_like(alone)
+    for found, expected in zip(*(torch.autograd.grad((out * weight).sum(), first) for out in (abreast, alone)), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    with torch.no_grad():
+        torch.testing.assert_close(run_abreast(towers, first), alone, rtol=0, atol=1e-12)

@@ -220,3 +220,18 @@ def test_a_fit_leaves_the_random_numbers_of_others_as_they_were():
     torch.manual_seed(5)
     fit(model, Descent(model, OBJECTIVE), DATA, epochs=1, seed=1)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_step_size_decays_by_epochs_and_is_found_again_after_a_stop(tmp_path):
+    def fitted(*, epochs: int, checkpoint: Checkpoint | None = None) -> tuple[nn.Module, Descent]:
+        model = untrained(Forgetful)
+        solver = Descent(model, OBJECTIVE, learning_rate=0.08, learning_rate_decay=0.5)
+        fit(model, solver, DATA, epochs=epochs, seed=1, checkpoint=checkpoint)
+        return model, solver
+
+    whole, solver = fitted(epochs=3)
+    assert solver.optimizer.param_groups[0]["lr"] == 0.02
+    checkpoint = Checkpoint(tmp_path / "fit.checkpoint")
+    fitted(epochs=2, checkpoint=checkpoint)
+    resumed, _ = fitted(epochs=3, checkpoint=checkpoint)
+    assert bits_of(resumed) == bits_of(whole)

@@ -26,7 +26,7 @@ wheel: $(READY) ## a built wheel works in a fresh environment
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(if $(TORCH_FROM),--index-url $(TORCH_FROM)) torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(if $(TORCH_FROM),--extra-index-url $(TORCH_FROM)) torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 

@@ -5,7 +5,6 @@ Shapes: V rows asked for, I items, k list length.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ import polars as pl
 import torch
 
 from attlas.data.vocabulary import Vocabulary
+from attlas.errors import ConfigError
 from attlas.models.protocol import Ranking, Separable
 from attlas.ops.topk import top_k
 from attlas.scoring import Scorer
@@ -36,23 +36,33 @@ class Answer:
     score: np.ndarray
     ways: list[str]
 
-    def frame(self, askers: Sequence[str | int], k: int) -> pl.DataFrame:
-        """One row per answer: user, rank, item, title, score, way."""
+    def frame(self, askers: pl.Series | None = None) -> pl.DataFrame:
+        """One row per answer: rank, item, title, score, way; with ``askers``, the id of each row's user, user before them."""
         is_there = self.index >= 0
         count = is_there.sum(1)
         index = self.index[is_there]
         rank = np.broadcast_to(np.arange(1, self.index.shape[1] + 1), self.index.shape)[is_there]
-        asker = pl.Series("user", list(askers)).gather(np.repeat(np.arange(len(askers)), count))
-        return pl.DataFrame(
+        row = np.repeat(np.arange(len(count)), count)
+        frame = pl.DataFrame(
             {
-                "user": asker,
                 "rank": rank,
                 "item": self.items.ids.gather(index),
-                "title": self.items.titles_of(index),
+                "title": pl.Series(self.items.titles_of(index), dtype=pl.String),
                 "score": self.score[is_there],
-                "way": pl.Series(self.ways, dtype=pl.String).gather(np.repeat(np.arange(len(askers)), count)),
+                "way": pl.Series(self.ways, dtype=pl.String).gather(row),
             }
         )
+        return frame if askers is None else frame.insert_column(0, askers.gather(row).alias("user"))
+
+
+def check_k(k: Any) -> None:
+    """Refuse a length of lists that is none.
+
+    Raises:
+        ConfigError: k is no whole number of at least 1.
+    """
+    if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
+        raise ConfigError(f"k is {k!r}; expected a whole number of at least 1")
 
 
 def best_items(

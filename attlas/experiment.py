@@ -46,7 +46,7 @@ class DataConfig:
     source: str = ""
     split: str = "auto"
     validation: str = "auto"
-    seed: int = 1
+    seed: int = Field(default=1, ge=0)
     user: str | None = None
     item: str | None = None
     rating: str | None = None
@@ -125,6 +125,8 @@ class Experiment:
             if not isinstance(table, Mapping):
                 raise ConfigError(f"{name} = {table!r} stands alone; write it as a table: [{name}]")
         model = {"name": "popularity", **tables.get("model", {})}
+        if not isinstance(model["name"], str):
+            raise ConfigError(f"[model] name = {model['name']!r}; expected the name of a model, one that attlas models lists")
         made = cls(
             build(DataConfig, tables.get("data", {}), where="data"),
             model,
@@ -181,7 +183,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         ConfigError: there is no such file, or it is no TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text())
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; expected a TOML file such as those in configs/") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -201,7 +203,7 @@ def load_split(config: DataConfig, data: Any = None) -> tuple[Split, list[str]]:
         if config.split != "auto":
             raise ConfigError(f"{config.source} is split already; leave [data] split out, or read one of its files alone")
         made = read_split(config.source, validation=config.validation, seed=config.seed, items=config.items)
-        said = made.train.origin.sentences()
+        said = made.train.origin.sentences() + _oddities(made)
     else:
         rows = data if _is_interactions(data) else _read(config, data)
         made = split_by(rows, config.split, config.seed, valid=0.0 if config.validation == "none" else None)
@@ -209,6 +211,16 @@ def load_split(config: DataConfig, data: Any = None) -> tuple[Split, list[str]]:
     held = len(made.valid) if made.valid else 0
     said.append(f"split {made.code}: {len(made.train):,} rows train, {held:,} validation, {len(made.test):,} test")
     return made, said + [f"{count:,} {reason}" for reason, count in made.dropped.items() if count]
+
+
+def _oddities(split: Split) -> list[str]:
+    """What a split that was given as files does not promise: warm test rows, and none that is in training too."""
+    train, test = split.train.by_user, split.test
+    cold_users = int((train.sum(axis=1)[test.user] == 0).sum())
+    cold_items = int((train.sum(axis=0)[test.item] == 0).sum())
+    repeated = int(train[test.user, test.item].sum())
+    counts = {"of users without training rows": cold_users, "of items without training rows": cold_items}
+    return [f"{count:,} test rows are {what}" for what, count in (counts | {"also in training": repeated}).items() if count]
 
 
 def _is_interactions(data: Any) -> bool:
@@ -237,7 +249,7 @@ def recall(folder: Path) -> tuple[Experiment, str]:
         ArtefactError: none was begun there.
     """
     try:
-        noted = json.loads((folder / "experiment.json").read_text())
+        noted = json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
         return Experiment.of(noted["experiment"]), noted["fingerprint"]
     except OSError as error:
         raise ArtefactError(

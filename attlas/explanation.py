@@ -15,12 +15,13 @@ class Explanation:
     Attributes:
         item, title: the item that is explained.
         score: what it was ranked by.
-        way: how the user came in: ``known user``, ``from the history`` or ``fitted user vector``.
+        way: how the user came in: ``known user``, ``from the history``, ``fitted user vector`` or ``popular``.
         method: ``attention`` (weights that sum to 1 where the softmax is not smoothed), ``contribution`` (what each entry
             adds to the score) or ``popularity``.
         history: one row per item of the user's history, the heaviest first: item, title, weight.
         audience: one row per other user who chose the item, the heaviest first: user, weight; None if the model does not
             look at them.
+        are_shares: whether the whole history's weights sum to 1, also where ``history`` is only the heaviest of it.
     """
 
     item: str | int
@@ -30,6 +31,7 @@ class Explanation:
     method: str
     history: pl.DataFrame
     audience: pl.DataFrame | None = None
+    are_shares: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
@@ -45,11 +47,11 @@ class Explanation:
 
     def sentence(self, count: int = 3) -> str:
         """One sentence for a person: the heaviest reasons."""
-        if self.history.is_empty():
+        if self.method == "popularity":
             return f"{self.title}: because many have chosen it"
         heaviest = self.history.filter(pl.col("weight") > 0).head(count)
         if heaviest.is_empty():
             return f"{self.title}: nothing in the history speaks for it"
         pairs = zip(heaviest["title"], heaviest["weight"], strict=True)
-        reasons = ", ".join(f"{title} ({weight:.0%})" if self.method == "attention" else str(title) for title, weight in pairs)
+        reasons = ", ".join(f"{title} ({weight:.0%})" if self.are_shares else str(title) for title, weight in pairs)
         return f"{self.title}: because of {reasons}"

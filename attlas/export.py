@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from attlas.data.vocabulary import listed
 from attlas.errors import ArtefactError, ConfigError
 from attlas.recommender import Recommender, Unknown
 from attlas.telling import Teller
@@ -47,7 +48,7 @@ def export_recommendations(
     path, tell = Path(path), tell or Teller()
     if path.suffix not in SUFFIXES:
         raise ConfigError(f"{path.name} has no known ending; expected one of {', '.join(SUFFIXES)}")
-    asked = recommender.users.ids.to_list() if users is None else list(users)
+    asked = recommender.users.ids.to_list() if users is None else listed(users)
     blocks = recommender.recommend_blocks(asked, k, exclude_seen=exclude_seen, candidates=candidates, unknown=unknown)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

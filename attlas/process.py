@@ -5,8 +5,7 @@ core, and the spinning takes the core that it needs: a training step took twenty
 Threads that sleep at once wake too slowly for small blocks. Spinning for a tenth of a millisecond and then sleeping is as
 fast as spinning where nobody disturbs, and nearly as good as sleeping where somebody does; docs/decisions/0007 has figures.
 
-glibc gives large blocks back to the system when they are freed; every batch then pays for fresh pages. Kept, they
-saved a fifth of a training step.
+glibc gives large blocks back to the system when they are freed; every batch then pays for fresh pages.
 """
 
 from __future__ import annotations

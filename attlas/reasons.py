@@ -19,6 +19,8 @@ from attlas.models.protocol import Explaining, Separable, asked_by
 from attlas.scoring import Scorer
 from attlas.strangers import given_history
 
+ROUNDING = 1e-3  # how far from 1 the float32 weights of a softmax may sum
+
 
 def explain_pair(
     scorer: Scorer,
@@ -54,6 +56,7 @@ def explain_pair(
         method=method,
         history=_entries(items, made["user_history"], weights["user_history"], top),
         audience=audience,
+        are_shares=method == "attention" and abs(float(weights["user_history"].sum()) - 1.0) < ROUNDING,
     )
 
 

@@ -15,12 +15,14 @@ import torch
 from torch import nn
 
 from attlas import artefact
-from attlas.answers import Answer, best_items, similar_to
+from attlas.answers import Answer, best_items, check_k, similar_to
 from attlas.data.inputs import Inputs, Sizes
 from attlas.data.interactions import Interactions
+from attlas.data.vocabulary import listed
 from attlas.errors import ArtefactError, ConfigError
 from attlas.explanation import Explanation
 from attlas.models import MODELS, model_class
+from attlas.models.protocol import Welcoming
 from attlas.reasons import explain_pair
 from attlas.scoring import DEFAULT_BUDGET, Scorer
 from attlas.settings import build
@@ -101,13 +103,17 @@ class Recommender:
             unknown: what to do with a user that the model has never seen: ``error``, or answer with the most ``popular``.
 
         Returns:
-            Columns user, rank, item, title, score and way (``known user`` or ``popular``), best first.
+            Columns user, rank, item, title, score and way, best first. Way is ``known user`` for one who was trained on. Who
+            has only held-out rows is answered from those as ``recommend_for`` answers, and with its ways; who has none, and
+            an unknown user, gets what is ``popular``. Users are spelled as in the data; all are text where an unknown one
+            cannot be.
 
         Raises:
             UnknownId: a user or candidate is not known.
+            ConfigError: k is no whole number of at least 1, or ``unknown`` is something else.
         """
         frames = list(self.recommend_blocks(users, k, exclude_seen=exclude_seen, candidates=candidates, unknown=unknown))
-        return pl.concat(frames) if frames else self._answer(np.zeros(0, np.int64)).frame([], k)
+        return pl.concat(frames) if frames else self._answer(np.zeros(0, np.int64)).frame(self.users.spelled([]))
 
     def recommend_blocks(
         self,
@@ -119,29 +125,42 @@ class Recommender:
         unknown: Unknown = "error",
     ) -> Iterator[pl.DataFrame]:
         """As ``recommend``, in blocks of users that fit the memory budget."""
-        if k < 1:
-            raise ConfigError(f"k is {k}; expected at least 1")
+        check_k(k)
         if unknown not in ("error", "popular"):
             raise ConfigError(f"unknown={unknown!r}; expected 'error' or 'popular'")
-        users = [users] if isinstance(users, str | int) else list(users)
+        users = listed(users)
+        asked = self.users.spelled(users)
         index = self.users.index_of(users) if unknown == "error" else self.users.find(users)
-        allowed = None if candidates is None else self.items.index_of(candidates)
+        allowed = None if candidates is None else self.items.index_of(listed(candidates))
         for first in range(0, len(users), self.scorer.users_at_once):
             block = slice(first, first + self.scorer.users_at_once)
-            yield self._answer(index[block], k, exclude_seen, allowed).frame(users[block], k)
+            yield self._answer(index[block], k, exclude_seen, allowed).frame(asked[block])
 
     def _answer(self, index: np.ndarray, k: int = 1, exclude_seen: bool = True, allowed: np.ndarray | None = None) -> Answer:
         is_known = index >= 0
+        is_trained = is_known.copy()
+        is_trained[is_known] = self.is_trained[index[is_known]]
         score = np.empty((len(index), len(self.items)), np.float32)
         score[~is_known] = self.popularity
-        if is_known.any():
-            score[is_known] = self.scorer.score_all(index[is_known])
+        ways = ["known user" if trained else "popular" for trained in is_trained]
+        if is_trained.any():
+            score[is_trained] = self.scorer.score_all(index[is_trained])
+        for row in np.flatnonzero(is_known & ~is_trained):
+            score[row], ways[row] = self._stranger_scores(self._held_out(index[row]))
         hidden = self.hidden[np.where(is_known, index, 0)] if exclude_seen and len(self.users) else None
         if hidden is not None:
             hidden = hidden.multiply(is_known[:, None]).tocsr()
             hidden.eliminate_zeros()
-        ways = np.where(is_known, "known user", "popular")
-        return best_items(self.items, score, k, hidden=hidden, allowed=allowed, ways=ways.tolist())
+        return best_items(self.items, score, k, hidden=hidden, allowed=allowed, ways=ways)
+
+    @cached_property
+    def is_trained(self) -> np.ndarray:
+        """Whether each user has rows in the training data, bool[U]; a model knows nothing of those who have none."""
+        return np.diff(self.inputs.train.by_user.indptr) > 0
+
+    def _held_out(self, user: int) -> np.ndarray:
+        """The sorted items of a user without training rows: all that is known of them was held out."""
+        return self.hidden[[user]].indices.astype(np.int64)
 
     @cached_property
     def popularity(self) -> np.ndarray:
@@ -153,15 +172,17 @@ class Recommender:
 
         Returns:
             Columns rank, item, title, score and way: ``from the history``, ``fitted user vector``, or ``popular`` where the
-            history is empty or the model looks at nobody.
+            history is empty or the model can make nothing of it.
 
         Raises:
             UnknownId: an item is not known.
+            ConfigError: k is no whole number of at least 1.
         """
-        chosen = np.unique(self.items.index_of(history))
+        check_k(k)
+        chosen = np.unique(self.items.index_of(listed(history)))
         score, way = self._stranger_scores(chosen)
         hidden = Interactions(self.users, self.items, np.zeros_like(chosen), chosen).by_user[:1] if exclude_seen else None
-        return best_items(self.items, score, k, hidden=hidden, ways=[way]).frame([""], k).drop("user")
+        return best_items(self.items, score, k, hidden=hidden, ways=[way]).frame()
 
     def _stranger_scores(self, chosen: np.ndarray) -> tuple[np.ndarray, str]:
         scorer, way = self._stranger(chosen)
@@ -175,12 +196,12 @@ class Recommender:
             return scorer.score_catalogue(made).float().cpu().numpy(), way
 
     def _stranger(self, chosen: np.ndarray) -> tuple[Scorer | None, str]:
-        asks_history = "user_history" in self.scorer.names
-        if not len(chosen) or not ("user" in self.scorer.names or asks_history):
-            return None, "popular"
-        if "user" not in self.scorer.names:
+        names = self.scorer.names
+        if len(chosen) and "user_history" in names and "user" not in names:
             return self.scorer, "from the history"
-        return Scorer(fit_user(self.model, self.scorer, chosen), self.inputs, like=self.scorer), "fitted user vector"
+        if len(chosen) and "user" in names and isinstance(self.model, Welcoming):
+            return Scorer(fit_user(self.model, self.scorer, chosen), self.inputs, like=self.scorer), "fitted user vector"
+        return None, "popular"
 
     def similar_items(self, item: str | int, k: int = 10) -> pl.DataFrame:
         """The k items most like one item, without it.
@@ -191,16 +212,20 @@ class Recommender:
 
         Raises:
             UnknownId: the item is not known.
+            ConfigError: k is no whole number of at least 1.
         """
+        check_k(k)
         index = int(self.items.index_of([item])[0])
         score, way = similar_to(self.scorer, index)
         hidden = Interactions(self.users, self.items, np.zeros(1, np.int64), np.array([index])).by_user[:1]
-        return best_items(self.items, score[None], k, hidden=hidden, ways=[way]).frame([""], k).drop("user")
+        return best_items(self.items, score[None], k, hidden=hidden, ways=[way]).frame()
 
     def explain(
         self, user: str | int | None, item: str | int, *, history: Sequence[str | int] | None = None, top: int | None = None
     ) -> Explanation:
         """Why an item stands where it stands for a user, or for a stranger with the given history.
+
+        Users without training rows are strangers whose history is what was held out of them.
 
         Args:
             user: an outside id; None for a stranger.
@@ -217,8 +242,11 @@ class Recommender:
         target = int(self.items.index_of([item])[0])
         if user is not None:
             index = int(self.users.index_of([user])[0])
-            return explain_pair(self.scorer, target, user=index, way="known user", top=top)
-        chosen = np.unique(self.items.index_of(history or []))
+            if self.is_trained[index]:
+                return explain_pair(self.scorer, target, user=index, way="known user", top=top)
+            chosen = self._held_out(index)
+        else:
+            chosen = np.unique(self.items.index_of(listed(history)))
         scorer, way = self._stranger(chosen)
         return explain_pair(scorer or self.scorer, target, chosen=chosen, way=way, top=top)
 

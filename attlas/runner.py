@@ -154,6 +154,8 @@ def evaluate_run(
     split, _ = load_split(config, None if is_path else data)
     if split.train.fingerprint != recommender.card["data"]["fingerprint"]:
         raise ArtefactError(f"the training data are not those that {folder} was trained on; point --data to where they are")
+    if split.test.fingerprint != recommender.card["data"]["test_fingerprint"]:
+        raise ArtefactError(f"the test rows are not those that {folder} was measured on; point --data to where they are")
     return [_evaluate(recommender.scorer, split, code, tuple(k), tell or Teller()) for code in protocols]
 
 
@@ -217,6 +219,7 @@ class _Work:
         epochs = patience.best_epoch if patience and patience.best_epoch else len(losses)
         valid = {"metric": settings.metric, "value": patience.best, "epoch": epochs} if patience else None
         if settings.refit and self.split.valid is not None:
+            del model, inputs, patience  # the second fit needs the memory of the first
             self.tell.say(f"refit on training and validation for {epochs} epochs")
             model, inputs, losses, _ = self._fit("refit", _together(self.split.train, self.split.valid), epochs)
         seconds = time.perf_counter() - started
@@ -234,13 +237,14 @@ class _Work:
             torch.manual_seed(settings.seed)
             made: Any = model_class(self.name)
             model = made(inputs.sizes, self.config).to(self.device)
-        checkpoint = Checkpoint(self.folder / f"{stage}.checkpoint") if self.folder else None
+        is_long = not make_solver(model, self.experiment.solver).one_epoch
+        checkpoint = Checkpoint(self.folder / f"{stage}.checkpoint") if self.folder and is_long else None
         with self.tell.bar(f"{self.name} {stage}", total=1) as bar:
             view = View(bar, epochs)
             solver = make_solver(model, self.experiment.solver, watch=view.batch)
             patience = None
             if stage == "fit" and self.split.valid is not None:
-                patience = Patience(model, lambda: self._validate(model, inputs), epochs=settings.patience)
+                patience = Patience(model, lambda: self._validate(model, inputs), epochs=settings.patience, remembers=is_long)
             log = Journal(
                 self.folder / "metrics.jsonl" if self.folder else None, stage, settings.metric, patience, view, self.tell
             )
@@ -270,6 +274,7 @@ class _Work:
                 "items": len(train.items),
                 "train_rows": len(train),
                 "test_rows": len(self.split.test),
+                "test_fingerprint": self.split.test.fingerprint,
             },
             "training": {
                 "epochs": len(losses),

@@ -18,6 +18,7 @@ from attlas.models.protocol import Ranking, Separable, asked_by
 from attlas.ops.ragged import Ragged
 
 DEFAULT_BUDGET = 512 * 2**20
+CODE_FLOATS = 2048  # what a user's code and the parts it is made of may take
 BLOCK_FLOATS = 2**20  # pairs times code in one block of a catalogue: 4 MB, what two cores' caches hold
 
 
@@ -44,8 +45,8 @@ class Scorer:
 
     @property
     def users_at_once(self) -> int:
-        """How many users' rows of scores fit the budget: each float is held about three times on its way."""
-        return max(1, self.budget // (3 * 4 * max(1, self.inputs.sizes.num_items)))
+        """How many users' rows fit the budget: each score is held about three times on its way, beside the user's code."""
+        return max(1, self.budget // (4 * (3 * self.inputs.sizes.num_items + CODE_FLOATS)))
 
     @torch.inference_mode()
     def score(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:

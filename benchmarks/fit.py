@@ -12,18 +12,19 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import attlas  # noqa: F401  (before torch)
+
+# isort: split
 import numpy as np
 import torch
 from machine import Spell, data_folder, peak_mib, record
 from torch import Tensor, nn
 
-import attlas.process  # noqa: F401  (before torch)
-from attlas.data.inputs import History, Inputs, Sizes
+from attlas.data.inputs import Inputs, Sizes
 from attlas.data.split import read_split
 from attlas.models.delf import DELF
 from attlas.models.ease import EASE
 from attlas.models.layers import embedding
-from attlas.ops.segments import attentive_sum_reference
 from attlas.training.fit import Descent
 from attlas.training.objectives import Pointwise
 
@@ -46,19 +47,6 @@ class PlainTowers(DELF):
         users = [tower.user_half(view) for tower, view in zip(self._towers, (p, m, p, m), strict=True)]
         items = [tower.item_half(view) for tower, view in zip(self._towers, (q, n, n, q), strict=True)]
         return self.match(torch.cat(users, dim=-1), torch.cat(items, dim=-1))
-
-
-class LiteralAttention(nn.Module):
-    """DELF's attention pair by pair, as the equations are written."""
-
-    def __init__(self, attention: Any):
-        super().__init__()
-        self.attention = attention
-
-    def forward(self, value_ED: Tensor, history: History) -> Tensor:
-        """Each pair's history summed anew."""
-        logit_E = self.attention.logits(value_ED)
-        return attentive_sum_reference(value_ED, logit_E, history.lists, history.row, history.left_out)
 
 
 class Some(Pointwise):

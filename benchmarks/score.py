@@ -11,11 +11,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import attlas  # noqa: F401  (before torch)
+
+# isort: split
 import numpy as np
 import torch
 from machine import Spell, data_folder, peak_mib, record
 
-import attlas.process  # noqa: F401  (before torch)
 from attlas.data.inputs import Inputs
 from attlas.data.split import read_split
 from attlas.models.delf import DELF

@@ -113,6 +113,8 @@ def test_the_configuration_is_read(path: Path) -> None:
         ("[evaluation]\nk = 10", r"\[evaluation\] k = 10 does not fit"),
         ("[evaluation]\nk = [0]", r"\[evaluation\] k.0 = 0 does not fit"),
         ("[evaluation]\nk = []", r"\[evaluation\] k = \[\] does not fit"),
+        ("[model]\nname = 3", r"\[model\] name = 3; expected the name of a model"),
+        ("[data]\nseed = -1", r"\[data\] seed = -1 does not fit"),
         ("[model]\nname = 'eas'", r"no model is called 'eas'; did you mean 'ease'\?"),
         ("[model]\nname = 'ease'\nl3 = 1", r"\[model\] has no setting 'l3'; known are: l2"),
         ("[model]\nname = 'ease'\nl2 = -1", r"\[model\] l2 = -1 does not fit: input should be greater than 0"),

@@ -2,8 +2,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from attlas.data.inputs import Sizes
 from attlas.errors import ConfigError, UnknownId
 from attlas.explanation import Explanation
+from attlas.models.delf import DELF
+from attlas.recommender import Recommender
 from tests.toy import fitted, two_tastes
 
 
@@ -111,13 +114,35 @@ def test_unknown_ids_are_errors(given, message):
         fitted("ease").explain(**given)
 
 
-def spoken(method: str) -> Explanation:
+def test_a_history_that_is_empty_without_the_item_itself_does_not_speak_of_popularity():
+    explanation = fitted("ease").explain(None, "i4", history=["i4"])
+    assert (explanation.method, explanation.sentence()) == ("contribution", "i4: nothing in the history speaks for it")
+
+
+def test_the_heaviest_reasons_keep_their_shares_of_the_whole():
+    explanation = fitted("delf").explain("u4", "i4", top=2)
+    assert explanation.history["weight"].sum() < 0.99
+    assert explanation.are_shares
+    assert explanation.sentence().count("%") == 2
+
+
+def test_smoothed_attention_gives_no_shares_and_its_sentence_no_percents():
+    model = DELF(Sizes(16, 16), DELF.Config(smoothing=0.5))
+    recommender = Recommender(model.eval(), fitted("delf").inputs, card=fitted("delf").card)
+    explanation = recommender.explain("u4", "i4")
+    assert explanation.history["weight"].sum() > 1.001
+    assert not explanation.are_shares
+    assert "%" not in explanation.sentence()
+
+
+def spoken(method: str, *, are_shares: bool = False) -> Explanation:
     history = pl.DataFrame({"item": ["a", "b"], "title": ["Alien", "Brazil"], "weight": [0.754, 0.246]})
-    return Explanation("c", "Contact", 1.5, "known user", method, history)
+    return Explanation("c", "Contact", 1.5, "known user", method, history, are_shares=are_shares)
 
 
 def test_a_sentence_says_how_much_each_reason_weighs_only_where_weights_are_shares():
-    assert spoken("attention").sentence() == "Contact: because of Alien (75%), Brazil (25%)"
+    assert spoken("attention", are_shares=True).sentence() == "Contact: because of Alien (75%), Brazil (25%)"
+    assert spoken("attention").sentence() == "Contact: because of Alien, Brazil"
     assert spoken("contribution").sentence() == "Contact: because of Alien, Brazil"
     assert spoken("contribution").sentence(count=1) == "Contact: because of Alien"
 

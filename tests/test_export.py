@@ -12,6 +12,7 @@ import pytest
 import attlas
 from attlas.errors import ArtefactError, ConfigError, UnknownId
 from attlas.export import export_recommendations
+from attlas.scoring import CODE_FLOATS
 from attlas.telling import Bar, Teller
 
 READERS = {"parquet": pl.read_parquet, "csv": pl.read_csv, "jsonl": pl.read_ndjson}
@@ -22,7 +23,7 @@ EVERY_KIND = pytest.mark.parametrize("kind", READERS)
 def recommender(club: Any) -> attlas.Recommender:
     """EASE on the club, with a budget that makes seven blocks of 80 users."""
     made = attlas.fit(club.interactions, "ease", config={"l2": 10})
-    rows_of_twelve = 12 * 3 * 4 * 40
+    rows_of_twelve = 12 * 4 * (3 * 40 + CODE_FLOATS)
     return attlas.Recommender(made.model, made.inputs, card=made.card, seen=made.seen, budget=rows_of_twelve)
 
 
@@ -46,9 +47,25 @@ def test_some_users_and_all_options_reach_the_file(kind: str, recommender: attla
     assert found["way"].to_list() == ["known user"] * 2 + ["popular"] * 2
 
 
+@EVERY_KIND
+def test_users_with_nothing_left_to_recommend_are_left_out_of_the_file(
+    kind: str, recommender: attlas.Recommender, tmp_path: Path
+) -> None:
+    film = recommender.items.ids_of(recommender.hidden[[0]].indices[:1])
+    one_by_one = attlas.Recommender(recommender.model, recommender.inputs, card={}, seen=recommender.seen, budget=1)
+    rows = export_recommendations(one_by_one, None, 5, tmp_path / f"recs.{kind}", candidates=film)
+    found = READERS[kind](tmp_path / f"recs.{kind}")
+    assert found["user"].to_list() == recommender.recommend(recommender.users.ids, 5, candidates=film)["user"].to_list()
+    assert 0 < rows == found.height < 80
+
+
 def test_the_folder_is_made_and_nothing_else_is_left_in_it(recommender: attlas.Recommender, tmp_path: Path) -> None:
     export_recommendations(recommender, ["m3"], 2, tmp_path / "new" / "recs.csv")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["recs.csv"]
+
+
+def test_one_user_may_be_written_without_a_list(recommender: attlas.Recommender, tmp_path: Path) -> None:
+    assert export_recommendations(recommender, "m3", 2, tmp_path / "recs.csv") == 2
 
 
 def test_an_older_file_is_replaced(recommender: attlas.Recommender, tmp_path: Path) -> None:

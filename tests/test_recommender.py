@@ -12,10 +12,11 @@ from attlas import artefact
 from attlas.data.inputs import Inputs
 from attlas.data.interactions import Interactions
 from attlas.data.split import Split
+from attlas.data.vocabulary import Vocabulary
 from attlas.errors import ArtefactError, ConfigError, UnknownId
 from attlas.recommender import Recommender, load
 from attlas.runner import fit
-from tests.toy import chosen_by, fitted, two_tastes
+from tests.toy import QUICK, chosen_by, fitted, two_tastes
 
 EVENS = {f"i{item}" for item in range(0, 16, 2)}
 
@@ -118,7 +119,6 @@ def test_the_budget_cuts_an_answer_into_blocks_and_changes_nothing(budget):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"k": 0}, ConfigError, "k is 0; expected at least 1"),
         ({"unknown": "guess"}, ConfigError, "unknown='guess'; expected 'error' or 'popular'"),
         ({"candidates": ["i1", "i77"]}, UnknownId, "item 'i77' is not among the 5 known items"),
     ],
@@ -128,8 +128,72 @@ def test_a_wrong_request_is_an_error(options, error, message):
         by_table().recommend(["u1"], **options)
 
 
+@pytest.mark.parametrize("k", [0, -1, 2.5, 2.0, "3", None, True])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda k: by_table().recommend(["u1"], k),
+        lambda k: by_table().recommend_for(["i1"], k),
+        lambda k: by_table().similar_items("i1", k),
+    ],
+    ids=["recommend", "recommend_for", "similar_items"],
+)
+def test_k_is_a_whole_number_of_at_least_1(ask, k):
+    with pytest.raises(ConfigError, match=f"k is {k!r}; expected a whole number of at least 1"):
+        ask(k)
+
+
+def test_k_may_be_a_whole_number_of_numpys():
+    assert by_table().recommend(["u1"], np.int64(2)).equals(by_table().recommend(["u1"], 2))
+
+
+def test_one_item_without_a_list_is_a_list_of_one():
+    recommender, ease = by_table(), fitted("ease")
+    assert items_of(recommender.recommend(["u0"], candidates="i3")) == ["i3"]
+    assert ease.recommend_for("i4").equals(ease.recommend_for(["i4"]))
+    assert ease.explain(None, "i2", history="i4").to_dict() == ease.explain(None, "i2", history=["i4"]).to_dict()
+
+
+def test_the_whole_number_0_may_be_asked_for_without_a_list():
+    recommender = by_table(Interactions.of([0, 1, 1, 2, 2], [0, 1, 2, 3, 4]))
+    assert recommender.recommend(0, k=1)["user"].to_list() == [0]
+    assert items_of(recommender.recommend([0], candidates=3)) == [3]
+    assert set(recommender.recommend_for(0)["item"]) == {1, 2, 3, 4}
+
+
+def test_an_answer_without_rows_stands_beside_others_with_the_same_columns():
+    recommender = by_table(budget=1)
+    frames = list(recommender.recommend_blocks(["u0", "u1"], candidates=["i0"]))
+    assert [frame.height for frame in frames] == [0, 1]
+    assert frames[0].schema == frames[1].schema == recommender.recommend([]).schema
+    assert items_of(recommender.recommend(["u0", "u1"], candidates=["i0"])) == ["i0"]
+
+
+NUMBERED = Interactions.of([10, 20, 20, 30, 30], [500, 501, 502, 503, 504])
+
+
+@pytest.mark.parametrize(
+    ("users", "answered"),
+    [
+        (["20", 10, 30.0], [20, 10, 30]),
+        (["99", 20], [99, 20]),
+        (["zz", 20], ["zz", "20"]),
+        ([None, 2.5, 20], ["None", "2.5", "20"]),
+    ],
+)
+@pytest.mark.parametrize("budget", [1, 2**20])
+def test_the_user_of_an_answer_is_spelled_as_in_the_data_or_all_are_text(users, answered, budget):
+    frame = by_table(NUMBERED, budget).recommend(users, k=1, unknown="popular")
+    assert frame["user"].to_list() == answered
+
+
+def test_whole_numbers_asked_of_text_ids_are_answered_as_text():
+    frame = by_table(Interactions.of(list("12333"), list("abcde"))).recommend([3, "x", 1], k=1, unknown="popular")
+    assert frame["user"].to_list() == ["3", "x", "1"]
+
+
 def test_whole_number_ids_stay_whole_numbers_and_text_that_spells_them_is_understood():
-    recommender = by_table(Interactions.of([10, 20, 20, 30, 30], [500, 501, 502, 503, 504]))
+    recommender = by_table(NUMBERED)
     frame = recommender.recommend([20], k=1)
     assert (frame["user"].dtype, frame["item"].dtype) == (pl.Int64, pl.Int64)
     assert items_of(recommender.recommend(["20"], k=1)) == items_of(frame)
@@ -199,6 +263,48 @@ def test_a_stranger_who_has_chosen_everything_has_nothing_left(name):
 def test_an_unknown_item_in_a_strangers_history_is_an_error():
     with pytest.raises(UnknownId, match="item 'i99' is not among the 16 known items"):
         fitted("ease").recommend_for(["i1", "i99"])
+
+
+# Users who have an index, but no rows in the training data.
+
+
+def came_late(name: str) -> Recommender:
+    """A trained model for two more users: of u16 the items i2, i6 and i10 are held out, of u17 nothing is known at all."""
+    train = two_tastes().train
+    users = Vocabulary([f"u{user}" for user in range(18)], noun="user")
+    held_out = Interactions(users, train.items, np.array([16, 16, 16]), np.array([2, 6, 10]))
+    return fit(
+        Split(Interactions(users, train.items, train.user, train.item), None, held_out, "late"), name, **QUICK.get(name, {})
+    )
+
+
+LATE = ["i2", "i6", "i10"]
+
+
+@pytest.mark.parametrize(("name", "way"), [("ease", "from the history"), ("delf", "fitted user vector")])
+def test_a_user_without_training_rows_is_answered_as_a_stranger_with_the_held_out_items(name, way):
+    recommender = came_late(name)
+    known, late, unheard = recommender.recommend(["u3", "u16", "u17"], k=5).partition_by("user", include_key=False)
+    assert late.equals(recommender.recommend_for(LATE, k=5))
+    assert unheard.equals(recommender.recommend_for([], k=5))
+    assert [set(frame["way"]) for frame in (known, late, unheard)] == [{"known user"}, {way}, {"popular"}]
+
+
+@pytest.mark.parametrize("name", ["ease", "delf"])
+def test_what_is_explained_to_a_user_without_training_rows_is_explained_as_to_that_stranger(name):
+    recommender = came_late(name)
+    assert recommender.explain("u16", "i8").to_dict() == recommender.explain(None, "i8", history=LATE).to_dict()
+    assert recommender.explain("u17", "i8").to_dict() == recommender.explain(None, "i8", history=[]).to_dict()
+
+
+def test_popularity_is_the_same_for_everybody_and_says_who_is_known():
+    frame = came_late("popularity").recommend(["u3", "u16"], k=1, exclude_seen=False)
+    assert frame.drop("user").rows() == [(1, "i0", "i0", 7.0, "known user"), (1, "i0", "i0", 7.0, "popular")]
+
+
+def test_a_model_that_can_fit_nobody_new_answers_such_a_user_with_what_is_popular():
+    frame = by_table(chosen_by([[], [1, 2], [1]], 5)).recommend(["u0"], k=1)
+    assert (items_of(frame), frame["way"].to_list()) == (["i1"], ["popular"])
 
 
 # Similar items.

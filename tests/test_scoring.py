@@ -5,7 +5,7 @@ from torch import nn
 
 from attlas.data.inputs import Inputs, Sizes
 from attlas.models.delf import DELF
-from attlas.scoring import Scorer
+from attlas.scoring import CODE_FLOATS, Scorer
 from tests.toy import two_tastes
 
 INPUTS = Inputs(two_tastes().train)
@@ -41,8 +41,9 @@ def test_pairs_are_scored_in_their_order_in_batches_that_fit_the_budget():
 def test_the_rows_of_scores_that_are_made_at_once_fit_the_budget_if_one_row_does(budget):
     at_once = Scorer(Spy(), INPUTS, budget=budget).users_at_once
     assert at_once >= 1
-    assert at_once == 1 or at_once * 16 * 4 <= budget
-    assert (at_once + 1) * 16 * 4 * 4 > budget, "it leaves most of the budget unused"
+    user_bytes = 4 * (3 * 16 + CODE_FLOATS)
+    assert at_once == 1 or at_once * user_bytes <= budget
+    assert (at_once + 1) * user_bytes > budget, "it leaves budget unused"
 
 
 @pytest.mark.parametrize("budget", [1, 3 * PAIR_BYTES, 2**29])

@@ -86,6 +86,23 @@ def test_recommend_serves_a_stranger_from_a_history(model: str, way: str, runs: 
     assert not {row["item"] for row in said.json} & {"f4", "f10", "f7"}
 
 
+def test_an_empty_history_is_answered_with_what_is_popular(runs: Path, command: Callable) -> None:
+    said = command("recommend", runs / "ease", "--history", "", "-k", "2", "--json")
+    assert [row["way"] for row in said.json] == ["popular"] * 2
+
+
+def test_ids_that_hold_a_comma_are_quoted_in_a_history_and_among_candidates(tmp_path: Path, command: Callable) -> None:
+    items = ["Alien", "Eat, drink", "Brazil"]
+    rows = [(f"u{user}", items[(user + step) % 3]) for user in range(12) for step in range(2)]
+    attlas.fit(
+        pl.DataFrame(rows, schema=["user", "item"], orient="row"), "ease", out=tmp_path / "run", split="leave-random-out"
+    )
+    stranger = command("recommend", tmp_path / "run", "--history", 'Alien, "Eat, drink"', "--json")
+    assert [row["item"] for row in stranger.json] == ["Brazil"]
+    words = ["u0", "--include-seen", "--candidates", '"Eat, drink",Brazil', "--json"]
+    assert {row["item"] for row in command("recommend", tmp_path / "run", *words).json} == {"Eat, drink", "Brazil"}
+
+
 @BOTH
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
 def test_recommend_writes_everybody_into_a_file(
@@ -155,7 +172,7 @@ def test_whole_numbers_as_ids_of_a_run_made_in_python_are_found_by_what_is_typed
     rows = [(user, item) for user in range(101, 113) for item in range(1, 13) if (user + item) % 4]
     attlas.fit(pl.DataFrame(rows, schema=["user", "item"], orient="row"), "ease", out=tmp_path / "run")
     said = command("recommend", tmp_path / "run", "107", "-k", "1", "--json")
-    assert (said.code, said.json[0]["user"]) == (0, "107")
+    assert (said.code, said.json[0]["user"]) == (0, 107)
     assert isinstance(said.json[0]["item"], int)
 
 

@@ -28,10 +28,12 @@ def recommend_from_options(
     """Rows of answers, or with ``out`` what was written where.
 
     Raises:
-        ConfigError: nobody, or too many kinds of askers, were named.
+        ConfigError: nobody, or too many kinds of askers, were named; or candidates without any.
     """
     if bool(users) + all_users + (history is not None) != 1:
         raise ConfigError("name users, or --all-users, or the --history of a stranger: exactly one of them")
+    if candidates is not None and not candidates:
+        raise ConfigError("--candidates names no item; expected item ids, separated by commas")
     if all_users and out is None:
         raise ConfigError("--all-users wants a file: --out recs.parquet")
     recommender = load(run)

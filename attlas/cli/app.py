@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from attlas.cli import option, show
+from attlas.errors import ConfigError
 
 app = typer.Typer(
     name="attlas",
@@ -147,7 +149,7 @@ def recommend(
     out: Annotated[Path | None, typer.Option(help="Write to this .parquet, .csv or .jsonl file.", show_default=False)] = None,
     unknown: Annotated[str, typer.Option(help="What to do with unknown users: error or popular.")] = "error",
     candidates: Annotated[
-        str | None, typer.Option(help="Rank these items only, separated by commas.", show_default=False)
+        str | None, typer.Option(help="Rank these items only, separated as in --history.", show_default=False)
     ] = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="Also items that the user has chosen.")] = False,
     as_json: option.Json = False,
@@ -229,4 +231,11 @@ def explain(
 
 
 def _listed(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+    """The ids of one line of CSV, in which an id with a comma is quoted."""
+    if text is None:
+        return None
+    try:
+        parts = next(csv.reader([text], skipinitialspace=True))
+    except csv.Error as error:
+        raise ConfigError(f"{text!r} is no list of ids ({error}); separate them by commas") from error
+    return [part.strip() for part in parts if part.strip()]

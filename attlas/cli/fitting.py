@@ -37,9 +37,12 @@ def fit_from_options(
         experiment = Experiment.of(_merged(config, options, settings))
     folder = resume or out
     try:
-        return run(experiment, out=folder, resume=resume is not None, tell=tell).card
+        card = run(experiment, out=folder, resume=resume is not None, tell=tell).card
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; {_kept(folder)}") from None
+    if folder is None:
+        tell.say("the model was not kept, only measured; --out RUN keeps it")
+    return card
 
 
 def _kept(folder: Path | None) -> str:

@@ -21,13 +21,16 @@ def show_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, tit
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title) if title else None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    if title:
+        console.print(Text(title, style="bold"))
+    table = Table(box=box.SIMPLE_HEAD)
     for column in columns:
         is_number = bool(rows) and all(isinstance(row.get(column), int | float | None) for row in rows)
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    console.print(table)
 
 
 def show_sentences(sentences: Sequence[str]) -> None:

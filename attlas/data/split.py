@@ -186,7 +186,7 @@ def _parts(data: Interactions, is_test: np.ndarray, is_valid: np.ndarray, code: 
         why = "; " + "; ".join(f"{count:,} {reason} dropped" for reason, count in dropped.items()) if dropped else ""
         raise DataError(
             f"{len(data):,} rows of {len(data.users):,} users are too few to hold out a test part by {code!r}{why}; "
-            "bring more rows per user, hold out a larger share, use 'global-ratio', or keep_cold=True"
+            "bring more rows per user, or split another way: 'leave-last-out' or 'global-ratio'"
         )
     valid = data.take(is_valid) if is_valid.any() else None
     return Split(train, valid, data.take(is_test), code, dropped=dropped)

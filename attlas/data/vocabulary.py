@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,6 +13,10 @@ import polars as pl
 from attlas.errors import DataError, UnknownId
 
 TITLE_COLUMNS = ("title", "name", "item_name", "movie_title", "product", "description")
+STRANGERS = (
+    "; a history serves strangers: recommend_for(item_ids) or --history; "
+    "the most popular serve anybody: unknown='popular' or --unknown popular"
+)
 
 
 class Vocabulary:
@@ -63,8 +69,23 @@ class Vocabulary:
 
         Whole numbers find text ids that spell them and the other way round, since a terminal knows only text.
         """
-        ours = str if self.ids.dtype == pl.String else _whole_number
-        return np.fromiter((self._index.get(ours(id_), -1) for id_ in ids), dtype=np.int64)
+        spelled = (self.spell(id_) for id_ in ids)
+        return np.fromiter((-1 if id_ is None else self._index.get(id_, -1) for id_ in spelled), dtype=np.int64)
+
+    def spell(self, id_: Any) -> str | int | None:
+        """An id, known or not, in the type of the vocabulary's own; None where it has no such spelling."""
+        if id_ is None or isinstance(id_, bool | np.bool_):
+            return None
+        return str(id_) if self.ids.dtype == pl.String else _whole_number(id_)
+
+    def spelled(self, ids: Sequence[Any]) -> pl.Series:
+        """The ids, known or not, in the type of the vocabulary's own; all as text where one cannot be spelled so."""
+        ours = [self.spell(id_) for id_ in ids]
+        if None in ours:
+            return pl.Series(
+                [str(given if id_ is None else id_) for given, id_ in zip(ids, ours, strict=True)], dtype=pl.String
+            )
+        return pl.Series(ours, dtype=self.ids.dtype)
 
     def index_of(self, ids: Iterable[str | int]) -> np.ndarray:
         """The index of each id, int64[N].
@@ -79,7 +100,7 @@ class Vocabulary:
             others = f" (and {len(unknown) - 1:,} more)" if len(unknown) > 1 else ""
             raise UnknownId(
                 f"{self.noun} {unknown[0]!r}{others} is not among the {len(self):,} known {self.noun}s"
-                + ("; a history serves strangers: recommend_for(item_ids), or --history" if self.noun == "user" else "")
+                + (STRANGERS if self.noun == "user" else "")
             )
         return index
 
@@ -109,8 +130,16 @@ class Vocabulary:
         return Vocabulary(self.ids, columns, noun=self.noun)
 
 
-def _whole_number(id_: str | int) -> str | int:
-    try:
-        return int(id_)
-    except ValueError:
-        return id_
+def listed(ids: Any) -> list[str | int]:
+    """Ids as a list; one id alone is a list of one."""
+    return list([ids] if isinstance(ids, str | int | np.integer) else ids)
+
+
+def _whole_number(id_: Any) -> int | None:
+    is_whole = (
+        isinstance(id_, int | np.integer)
+        or (isinstance(id_, float | np.floating) and id_.is_integer())
+        or (isinstance(id_, str) and re.fullmatch(r"[+-]?\d{1,19}", id_.strip()) is not None)
+    )
+    number = int(id_) if is_whole else None
+    return number if number is not None and -(2**63) <= number < 2**63 else None

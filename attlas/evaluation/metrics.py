@@ -107,6 +107,7 @@ def ndcg(ranks: Ranks, k: int) -> np.ndarray:
 
     The best possible has a relevant item at each of the first min(k, relevant) places.
     """
+    k = min(k, int(ranks.num_candidates.max(initial=1)))
     groups = ranks.groups
     gain = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))])
     inside_M = gain[np.minimum(groups.ahead + groups.tied, k)] - gain[np.minimum(groups.ahead, k)]
@@ -130,6 +131,7 @@ def mean_average_precision(ranks: Ranks, k: int) -> np.ndarray:
     Other definitions divide by the number of relevant items or by the hits; with this one 1 means that the first places
     hold relevant items only.
     """
+    k = min(k, int(ranks.num_candidates.max(initial=1)))
     groups = ranks.groups
     harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, k + 1))])
     places_M = np.clip(k - groups.ahead, 0, groups.tied)

@@ -168,21 +168,23 @@ def _rank_candidates(
     user_U, item_U = held_out.user[row_U], held_out.item[row_U]
     users_done = np.cumsum(np.diff(user_U, prepend=-1) > 0)
     parts = []
-    for block in _blocks(len(row_U), scorer.users_at_once * seen.shape[1] // (candidates.shape[1] + 1)):
-        parts.append(_rank_block(scorer, user_U[block], item_U[block], candidates[row_U[block]], seen))
+    cells = _cells(seen)
+    # A pair with its indices, masks and copies takes four times the memory of a cell in a block of the catalogue.
+    for block in _blocks(len(row_U), scorer.users_at_once * seen.shape[1] // (4 * (candidates.shape[1] + 1))):
+        parts.append(_rank_block(scorer, user_U[block], item_U[block], candidates[row_U[block]], cells, seen.shape[1]))
         tell(int(users_done[block.stop - 1]), int(users_done[-1]))
     ahead_U, tied_U, others_U = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Ranking(Ranks(np.arange(len(user_U)), ahead_U, tied_U, others_U + 1), user_U, int(is_masked.sum()))
 
 
 def _rank_block(
-    scorer: Scorer, user_B: np.ndarray, item_B: np.ndarray, candidate_BC: np.ndarray, seen: sparse.csr_array
+    scorer: Scorer, user_B: np.ndarray, item_B: np.ndarray, candidate_BC: np.ndarray, cells: np.ndarray, num_items: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Candidates ahead of each held-out item, tied with it (itself included), and how many others there are."""
     candidate_BC = np.sort(candidate_BC, axis=1)
     is_other_BC = candidate_BC != item_B[:, None]
     is_other_BC[:, 1:] &= candidate_BC[:, 1:] != candidate_BC[:, :-1]
-    is_other_BC &= ~_is_among(seen, np.repeat(user_B, candidate_BC.shape[1]), candidate_BC.ravel()).reshape(candidate_BC.shape)
+    is_other_BC &= ~_are_among(cells, user_B[:, None] * num_items + candidate_BC)
     owner, place = np.nonzero(is_other_BC)
     # The held-out item and its candidates share one call, so that equal inputs meet equal arithmetic.
     score = scorer.score(np.concatenate([user_B, user_B[owner]]), np.concatenate([item_B, candidate_BC[owner, place]]))
@@ -195,13 +197,19 @@ def _rank_block(
 
 def _is_among(seen: sparse.csr_array, user: np.ndarray, item: np.ndarray) -> np.ndarray:
     """Is each pair a stored cell of the matrix? bool[N]"""
-    num_items = seen.shape[1]
-    known = np.repeat(np.arange(seen.shape[0]), np.diff(seen.indptr)) * num_items + seen.indices
-    wanted = user.astype(np.int64) * num_items + item
-    if not len(known):
-        return np.zeros(len(wanted), bool)
-    place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-    return known[place] == wanted
+    return _are_among(_cells(seen), user.astype(np.int64) * seen.shape[1] + item)
+
+
+def _cells(seen: sparse.csr_array) -> np.ndarray:
+    """Row times columns plus column of each stored cell, rising."""
+    return np.repeat(np.arange(seen.shape[0], dtype=np.int64), np.diff(seen.indptr)) * seen.shape[1] + seen.indices
+
+
+def _are_among(cells: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    if not len(cells):
+        return np.zeros(wanted.shape, bool)
+    place = np.minimum(np.searchsorted(cells, wanted), len(cells) - 1)
+    return cells[place] == wanted
 
 
 def _blocks(count: int, size: int) -> Iterator[slice]:

@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from attlas.data.inputs import History, Inputs, Sizes
+from attlas.errors import ConfigError
 from attlas.memory import readable_bytes
 from attlas.ops.gram import cooccurrence
 from attlas.ops.segments import segment_sum
@@ -49,15 +50,16 @@ class EASE(nn.Module):
 
     def forward(self, item: Tensor, user_history: History) -> Tensor:
         """score(u, i) = sum over j in R_u of B_ji, [B]; the target adds nothing to itself, since B_ii = 0."""
-        return self._score_lists(user_history)[user_history.row, item]
+        row_R, place_B = user_history.row.unique(return_inverse=True)
+        return self._score_lists(user_history, row_R)[place_B, item]
 
     def score_catalogue(self, user_history: History) -> Tensor:
         """X_u B for each asking row, [B, I]."""
-        return self._score_lists(user_history)[user_history.row]
+        return self._score_lists(user_history, user_history.row)
 
-    def _score_lists(self, user_history: History) -> Tensor:
-        """X_u B for each distinct list, [G, I]."""
-        lists = user_history.lists
+    def _score_lists(self, user_history: History, row_R: Tensor) -> Tensor:
+        """X_u B for each of the named lists, [R, I]."""
+        lists = user_history.lists.take(row_R)
         weight_EI = (
             self.weight_II if len(user_history.distinct) == len(self.weight_II) else self.weight_II[user_history.distinct]
         )
@@ -73,7 +75,7 @@ class EASE(nn.Module):
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
-        """The Gram matrix, its inverse and the weights."""
+        """The Gram matrix or the weights' copy on the way, its factor, and the weights."""
         matrix = 4 * sizes.num_items**2
         return {f"3 matrices of {sizes.num_items:,} x {sizes.num_items:,} ({readable_bytes(matrix)} each)": 3 * matrix}
 
@@ -86,9 +88,15 @@ class EASE(nn.Module):
             """B = I - P diag(1 / P_jj) with P = (X'X + lambda I)^-1, by Cholesky."""
             gram_II = cooccurrence(data.user_lists, data.item_lists)
             gram_II.diagonal().add_(model.config.l2)
-            inverse_II = torch.cholesky_inverse(torch.linalg.cholesky(gram_II))
-            torch.div(inverse_II, -inverse_II.diagonal(), out=model.weight_II)
-            model.weight_II.fill_diagonal_(0.0)
+            factor_II, failed = torch.linalg.cholesky_ex(gram_II)
+            if failed:
+                raise ConfigError(
+                    f"[model] l2 = {model.config.l2} is too small: X'X + l2 I cannot be inverted in floats; raise it"
+                )
+            del gram_II  # never more than three matrices at once: see memory
+            weight_II = torch.cholesky_inverse(factor_II, out=model.weight_II)
+            weight_II.div_(-weight_II.diagonal().clone())
+            weight_II.fill_diagonal_(0.0)
             return float("nan")
 
         def state(self) -> dict[str, Tensor]:

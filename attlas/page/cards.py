@@ -100,9 +100,14 @@ def _pick(pick: Pick, count: int, *, is_open: bool) -> str:
 def _reasons(pick: Pick, count: int) -> str:
     reasons, (others, weight) = pick.heaviest(count)
     if not reasons:
-        return '<p class="aside">because many have chosen it</p>'
-    is_share = pick.why.method == "attention"
-    said = "Attention over what was chosen before" if is_share else "What each earlier choice adds to the score"
+        why = "because many have chosen it" if pick.why.method == "popularity" else "nothing in the history speaks for it"
+        return f'<p class="aside">{why}</p>'
+    is_share = pick.why.are_shares
+    said = (
+        "Attention over what was chosen before"
+        if pick.why.method == "attention"
+        else "What each earlier choice adds to the score"
+    )
     most = max(abs(weight) for _, weight in reasons) or 1.0
     bars = [_bar(title, _weight(weight, is_share), weight / most) for title, weight in reasons]
     rest = [_line(f"{others:,} more together", _weight(weight, is_share))] if others else []

@@ -49,7 +49,7 @@ class Journal:
             return
         progress = checkpoint.load() if checkpoint else None
         done = progress.epoch if progress else 0
-        lines = [line for line in self.path.read_text().splitlines() if line.endswith("}")]
+        lines = [line for line in self.path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
         kept = [line for line in lines if (row := json.loads(line))["stage"] != self.stage or row["epoch"] <= done]
         write_whole(self.path, "".join(f"{line}\n" for line in kept).encode())
 

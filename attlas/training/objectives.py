@@ -19,7 +19,7 @@ from attlas.data.inputs import Inputs, LeaveOut
 from attlas.data.negatives import draw_negatives
 from attlas.models.protocol import asked_by
 
-SMALLEST_BATCH, LARGEST_BATCH = 256, 8192  # pairs
+SMALLEST_BATCH, LARGEST_BATCH = 256, 16384  # pairs
 LEAST_BATCHES = 200  # in an epoch, where the data allow it
 
 
@@ -56,8 +56,8 @@ class Pointwise:
     """Binary cross-entropy: every training pair once an epoch, each with fresh random negatives.
 
     Attributes:
-        negatives: how many items that the user has not chosen are drawn for each that was.
-        batch_size: pairs in a batch, negatives included; None takes the largest power of two, from 256 to 8,192, that
+        negatives: how many items that the user has not chosen are drawn for each that was; none for a user who has chosen all.
+        batch_size: pairs in a batch, negatives included; None takes the largest power of two, from 256 to 16,384, that
             leaves an epoch at least 200 batches: small data want many steps, large data few that are dear to start.
     """
 
@@ -74,11 +74,13 @@ class Pointwise:
         leave_out: LeaveOut = getattr(getattr(model, "config", None), "leave_out", "remove")
         order = rng.permutation(len(train))
         positives = self._positives(data)
+        has_others_U = np.diff(train.by_user.indptr) < len(train.items)
         for first in range(0, len(order), positives):
             rows = order[first : first + positives]
             user, item = train.user[rows], train.item[rows]
-            drawn = draw_negatives(train.by_user, user, self.negatives, rng)
-            users = np.concatenate([user, np.repeat(user, self.negatives)])
+            others = user[has_others_U[user]]
+            drawn = draw_negatives(train.by_user, others, self.negatives, rng)
+            users = np.concatenate([user, np.repeat(others, self.negatives)])
             items = np.concatenate([item, drawn.ravel()])
             label = torch.zeros(len(users), device=data.device)
             label[: len(user)] = 1.0

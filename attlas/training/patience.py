@@ -15,10 +15,11 @@ class Patience:
         model: whose weights are remembered.
         value: measured after every epoch; higher is better.
         epochs: how many epochs in a row may pass without a new best.
+        remembers: False where there is one epoch only, whose weights are the best anyway.
     """
 
-    def __init__(self, model: nn.Module, value: Callable[[], float], *, epochs: int):
-        self.model, self.value, self.epochs = model, value, epochs
+    def __init__(self, model: nn.Module, value: Callable[[], float], *, epochs: int, remembers: bool = True):
+        self.model, self.value, self.epochs, self.remembers = model, value, epochs, remembers
         self.best, self.best_epoch = -float("inf"), 0
         self.values: list[float] = []
         self.weights: dict[str, Tensor] = {}
@@ -29,7 +30,8 @@ class Patience:
         self.values.append(value)
         if value > self.best:
             self.best, self.best_epoch = value, epoch
-            self.weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+            if self.remembers:
+                self.weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         return epoch - self.best_epoch >= self.epochs
 
     def keep_best(self) -> None:

@@ -1,5 +1,6 @@
 """Ids, indices and titles."""
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
@@ -20,9 +21,33 @@ def test_whole_numbers_find_text_ids_that_spell_them_and_the_other_way_round():
     assert Vocabulary([7, 8]).find(["8", "x"]).tolist() == [1, -1]
 
 
+@pytest.mark.parametrize("spelling", [7, 7.0, "7", " +7 ", np.int32(7), np.float32(7.0)])
+def test_a_whole_number_is_found_however_it_comes(spelling):
+    assert Vocabulary([7, 1]).find([spelling]).tolist() == [0]
+    assert Vocabulary([7, 1]).spell(spelling) == 7
+
+
+@pytest.mark.parametrize("stranger", [7.5, float("nan"), float("inf"), None, True, np.True_, "7.0", "1_0", "", 2**64])
+def test_what_is_no_whole_number_is_unknown_among_whole_numbers(stranger):
+    assert Vocabulary([7, 1, 10]).find([stranger]).tolist() == [-1]
+    assert Vocabulary([7, 1, 10]).spell(stranger) is None
+
+
+@pytest.mark.parametrize("stranger", [None, True])
+def test_what_is_missing_or_a_truth_value_is_no_text_id(stranger):
+    assert Vocabulary(["None", "True"]).find([stranger]).tolist() == [-1]
+
+
 def test_an_unknown_id_is_named_with_the_number_of_others():
-    with pytest.raises(UnknownId, match=r"user 'u42' \(and 1 more\) is not among the 1 known users; recommend_for"):
+    with pytest.raises(UnknownId, match=r"user 'u42' \(and 1 more\) is not among the 1 known users; a history"):
         Vocabulary(["u1"], noun="user").index_of(["u1", "u42", "u43"])
+
+
+def test_an_unknown_user_is_told_both_ways_to_an_answer_in_python_and_at_the_terminal_and_an_unknown_item_none():
+    with pytest.raises(UnknownId, match=r"recommend_for\(item_ids\) or --history; .*unknown='popular' or --unknown popular$"):
+        Vocabulary(["u1"], noun="user").index_of(["u2"])
+    with pytest.raises(UnknownId, match=r"item 'i2' is not among the 1 known items$"):
+        Vocabulary(["i1"], noun="item").index_of(["i2"])
 
 
 def test_repeated_and_missing_ids_are_refused():

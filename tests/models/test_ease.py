@@ -3,7 +3,9 @@ import pytest
 import torch
 
 from attlas.data.inputs import Inputs
+from attlas.errors import ConfigError
 from attlas.models.ease import EASE
+from attlas.ops.segments import segment_sum
 from tests.toy import chosen_by
 
 
@@ -87,3 +89,22 @@ def test_summing_rows_and_a_dense_product_score_the_catalogue_alike(monkeypatch,
 def test_a_history_of_nothing_scores_zero_everywhere():
     model, inputs = solved([[0, 1], [], [1, 2]], 3, l2=1.0)
     assert model.score_catalogue(whole_histories(inputs, 3))[1].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_penalty_too_small_to_invert_with_is_refused_by_name():
+    fewer_users_than_items = random_lists()[:4]
+    with pytest.raises(ConfigError, match=r"l2 = 1e-09 is too small.*raise it"):
+        solved(fewer_users_than_items, 9, l2=1e-9)
+
+
+def test_a_few_askers_of_a_long_table_cost_a_few_rows(monkeypatch):
+    model, inputs = solved(random_lists(), 9, l2=3.0)
+    summed = []
+    monkeypatch.setattr("attlas.models.ease.DENSE_SHARE", 2.0)
+    monkeypatch.setattr(
+        "attlas.models.ease.segment_sum", lambda table, lists: summed.append(lists.count) or segment_sum(table, lists)
+    )
+    everybody = whole_histories(inputs, 25)
+    model.score_catalogue(everybody.of_pairs(slice(3, 5)))
+    model(torch.tensor([1, 2, 3]), everybody.of_pairs(torch.tensor([7, 7, 8])))
+    assert summed == [2, 2]

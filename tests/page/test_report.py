@@ -45,7 +45,14 @@ class Elements(HTMLParser):
 
 def pick(title: str, weights: list[float], method: str = "attention") -> Pick:
     history = pl.DataFrame({"item": [f"i{n}" for n in range(len(weights))], "title": [title] * len(weights), "weight": weights})
-    return Pick("f1", title, 1.0, Explanation("f1", title, 1.0, "known user", method, history), facts=title, note=title)
+    return Pick(
+        "f1",
+        title,
+        1.0,
+        Explanation("f1", title, 1.0, "known user", method, history, are_shares=method == "attention"),
+        facts=title,
+        note=title,
+    )
 
 
 def charts_of(name: str, entries: list[Entry]) -> list[Chart]:

@@ -84,3 +84,11 @@ def test_labels_are_single_precision_ones_and_zeros():
 def test_a_setting_that_does_not_fit_is_refused(wrong):
     with pytest.raises(ValidationError):
         Pointwise(**wrong)
+
+
+def test_a_user_who_has_chosen_everything_is_learnt_from_without_negatives():
+    train = chosen_by([[0, 1, 2], [1]], 3)
+    (batch,) = Pointwise(negatives=2, batch_size=300).batches(Inputs(train), Same([0.0] * 3), np.random.default_rng(1))
+    user, label = batch.inputs["user"].tolist(), batch.label.tolist()
+    assert sorted(user[:4]) == [0, 0, 0, 1]
+    assert (user[4:], label) == ([1, 1], [1.0] * 4 + [0.0] * 2)

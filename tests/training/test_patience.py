@@ -64,3 +64,11 @@ def test_its_state_lets_another_go_on_as_if_it_were_the_first():
     assert second.values == [0.1, 0.3, 0.2, 0.0]
     assert first.values == [0.1, 0.3, 0.2]
     assert torch.equal(first.weights["weight"], torch.tensor([[2.0]]))
+
+
+def test_patience_that_need_not_remember_copies_no_weights_and_leaves_the_model_as_it_is():
+    model = nn.Linear(1, 1)
+    patience = Patience(model, lambda: 0.5, epochs=3, remembers=False)
+    patience(1)
+    assert (patience.best, patience.best_epoch, patience.weights) == (0.5, 1, {})
+    patience.keep_best()

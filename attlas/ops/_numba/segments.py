@@ -30,7 +30,7 @@ def transpose(start_G1, index_T, width):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _sum_row(index_T, first, last, table_ED, out_D):
-    # Eight entries at a time: the sum so far is read and written once for all of them, which saved a third to a half.
+    # Eight entries at a time: the sum so far is read and written once for all of them.
     for d in range(out_D.shape[0]):
         out_D[d] = 0.0
     t = first

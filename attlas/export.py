@@ -29,17 +29,11 @@ def export_recommendations(
     unknown: Unknown = "error",
     tell: Teller | None = None,
 ) -> int:
-    """Write the k best items of each user to a Parquet, CSV or JSON-lines file, block by block.
+    """Write the k best items of each user to a Parquet, CSV or JSON-lines file, block by block; returns the number of rows.
 
     Args:
-        recommender: answers.
         users: outside ids; None means every known user.
         path: ends in .parquet, .csv or .jsonl; it is there as a whole or as it was before.
-        exclude_seen, candidates, unknown: as in ``Recommender.recommend``.
-        tell: shows a bar.
-
-    Returns:
-        The number of rows written.
 
     Raises:
         ConfigError: another ending.
@@ -56,17 +50,22 @@ def export_recommendations(
     except OSError as error:
         raise ArtefactError(f"could not write {path}: {error}") from error
     try:
-        with tell.bar("recommend", total=max(len(asked), 1)) as bar:
-            rows = 0
-            for number, (done, block) in enumerate(_counted(blocks)):
-                write_whole(staged / f"{number:06d}.parquet", block.write_parquet)
-                rows += block.height
-                bar.update(done)
         if not asked:
             write_whole(staged / "none.parquet", recommender.recommend([], k).write_parquet)
+        rows = _write_parts(blocks, staged, len(asked), tell)
         _join(staged, path)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+    return rows
+
+
+def _write_parts(blocks: Iterator[pl.DataFrame], staged: Path, asked: int, tell: Teller) -> int:
+    rows = 0
+    with tell.bar("recommend", total=max(asked, 1)) as bar:
+        for number, (done, block) in enumerate(_counted(blocks)):
+            write_whole(staged / f"{number:06d}.parquet", block.write_parquet)
+            rows += block.height
+            bar.update(done)
     return rows
 
 

@@ -55,9 +55,7 @@ def run(
     """Run one experiment; with ``out``, into a run folder that a kill at any moment leaves resumable.
 
     Args:
-        experiment: everything that decides the run.
         data: a Split, Interactions or a frame, instead of ``[data] source``.
-        out: the run folder.
         resume: go on with the fit that was begun in ``out``, with the settings noted there.
         tell: who hears about it; None tells a terminal.
 
@@ -83,10 +81,7 @@ def run(
     if folder:
         _enter(folder, experiment, split, resume=resume)
     recommender = work.finish()
-    if folder:
-        recommender.write_into(folder)
-        _tidied(folder, recommender)
-    return recommender
+    return _kept(folder, recommender) if folder else recommender
 
 
 def fit(
@@ -177,6 +172,11 @@ def _refuse_in_use(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(child.name != BEGINNING for child in folder.iterdir())):
         hint = f"go on with: attlas fit --resume {folder}" if is_unfinished(folder) else "choose another --out"
         raise ArtefactError(f"{folder} is not empty; {hint}, or delete it")
+
+
+def _kept(folder: Path, recommender: Recommender) -> Recommender:
+    recommender.write_into(folder)
+    return _tidied(folder, recommender)
 
 
 def _tidied(folder: Path, recommender: Recommender) -> Recommender:

@@ -242,22 +242,10 @@ def sizes_are_kept(root: Path) -> list[str]:
             complaints.append(f"{name} has {lines} lines, a paper at least {SHORTEST_PAPER}: what it is made of is elsewhere")
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                lines = code_lines(node)
+                lines = (node.end_lineno or 0) - node.lineno + 1
                 if lines > LONGEST_FUNCTION:
                     complaints.append(f"{name}:{node.lineno} {node.name} has {lines} lines, more than {LONGEST_FUNCTION}")
     return complaints
-
-
-def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """How many lines of code a function has: its docstring does not count, nor a command's signature, its list of options."""
-    first = node.body[0]
-    explained = (first.end_lineno or 0) - first.lineno + 1 if ast.get_docstring(node) else 0
-    return (node.end_lineno or 0) - (first.lineno if is_command(node) else node.lineno) + 1 - explained
-
-
-def is_command(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether a function is a command, whose signature is the list of its options."""
-    return any(isinstance(part, ast.Call) and dotted(part.func) == "app.command" for part in node.decorator_list)
 
 
 def public_things_are_explained(root: Path) -> list[str]:

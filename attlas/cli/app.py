@@ -148,9 +148,7 @@ def recommend(
     k: option.Length = 10,
     out: Annotated[Path | None, typer.Option(help="Write to this .parquet, .csv or .jsonl file.", show_default=False)] = None,
     unknown: Annotated[str, typer.Option(help="What to do with unknown users: error or popular.")] = "error",
-    candidates: Annotated[
-        str | None, typer.Option(help="Rank these items only, separated as in --history.", show_default=False)
-    ] = None,
+    candidates: option.Candidates = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="Also items that the user has chosen.")] = False,
     as_json: option.Json = False,
 ) -> None:

@@ -126,23 +126,17 @@ def fit(
     checkpoint: Checkpoint | None = None,
     log: Callable[[int, float], None] | None = None,
 ) -> list[float]:
-    """Train until the epochs are over or patience is, and leave the best weights in the model.
+    """Train until the epochs are over or patience is; leave the best weights in the model, return each epoch's mean loss.
 
-    Every epoch draws from a generator of its own, made from ``seed`` and its number, so that a fit that goes on from a
-    checkpoint ends with the same bits as one that was never stopped.
+    Every epoch draws from a generator of its own, made from ``seed`` and its number: a resumed fit ends with the same bits.
 
     Args:
         model: moved to the device of ``data``.
-        solver: the way to train; one that solves in one epoch is asked for one only.
-        data: what to learn from.
+        solver: one that solves in one epoch is asked for one only.
         epochs: at most so many.
-        seed: where randomness comes from.
         after_epoch: decides when to stop and which weights to keep; without it the last are kept.
         checkpoint: written after every epoch; progress found there is taken up.
         log: told the epoch and its loss, after ``after_epoch``.
-
-    Returns:
-        The mean loss of each epoch.
     """
     model.to(data.device)
     losses, first, is_over = _take_up(model, solver, after_epoch, checkpoint)
@@ -150,10 +144,7 @@ def fit(
     for epoch in range(first, last + 1):
         if is_over:
             break
-        with torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []):
-            torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
-            losses.append(solver.epoch(model, data, np.random.default_rng([seed, epoch])))
-        model.eval()
+        losses.append(_train_once(model, solver, data, seed, epoch))
         is_over = after_epoch(epoch) if after_epoch else False
         if log:
             log(epoch, losses[-1])
@@ -163,6 +154,14 @@ def fit(
     if after_epoch:
         after_epoch.keep_best()
     return losses
+
+
+def _train_once(model: nn.Module, solver: Solver, data: Inputs, seed: int, epoch: int) -> float:
+    with torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+        loss = solver.epoch(model, data, np.random.default_rng([seed, epoch]))
+    model.eval()
+    return loss
 
 
 def _progress(

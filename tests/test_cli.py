@@ -74,9 +74,12 @@ MISTAKES = {
     "a stranger in a file": ("recommend {run} --history f4 --out r.csv", "leave --out and --candidates out"),
     "another ending": ("recommend {run} m17 --out recs.xlsx", r"recs\.xlsx has no known ending; expected one of \.parquet"),
     "another answer to unknown users": ("recommend {run} m17 --unknown skip", "unknown='skip'; expected 'error' or 'popular'"),
-    "no items at all": ("recommend {run} m17 -k 0", r"'-k'.*greater than or equal to 1; see .*attlas recommend --help"),
+    "no items at all": (
+        "recommend {run} m17 -k 0",
+        r"'-k'.*(greater than or equal to 1|in the range x>=1); see .*attlas recommend --help",
+    ),
     "k in words": ("similar {run} f4 -k ten", r"'-k'.*integer.*; see .*attlas similar --help"),
-    "no reasons at all": ("explain {run} m17 f4 --top 0", r"'--top'.*greater than or equal to 1"),
+    "no reasons at all": ("explain {run} m17 f4 --top 0", r"'--top'.*(greater than or equal to 1|in the range x>=1)"),
     "a cut-off of 0": ("evaluate {run} -k 0", "k is 0; expected whole numbers of at least 1"),
     "candidates that were not given": ("evaluate {run} --protocol ncf", "protocol 'ncf' ranks against given candidates"),
     "other data than the run's": ("evaluate {run} --data {other}", "the training data are not those that .* was trained on"),
@@ -172,7 +175,7 @@ def test_after_reading_the_table_one_line_and_code_2_answer(
 def test_a_mistake_in_a_process_of_its_own_is_one_line_without_a_traceback(process: Callable) -> None:
     said = process("fit", "--dta", "ratings.csv")
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
-    assert said.err.startswith("attlas: No such option: --dta")
+    assert re.match("attlas: No such option:? .?--dta", said.err)
 
 
 def test_no_words_at_all_show_the_help(command: Callable) -> None:

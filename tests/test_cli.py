@@ -194,10 +194,11 @@ def test_help_shows_an_example_of(name: str, command: Callable) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_example_in_the_help_parses_of(name: str) -> None:
     group: Any = typer.main.get_command(app)
-    help_text = group.commands[name].help
-    for example in re.findall(r"\[bold\]attlas (.*?)\[/bold\]", help_text):
+    examples = re.findall(r"\[bold\]attlas (.*?)\[/bold\]", group.commands[name].help)
+    assert [example.split()[0] for example in examples] == [name] * len(examples) != []
+    for example in examples:
         chosen, *words = example.split()
-        group.commands[chosen].make_context(chosen, words)
+        assert group.commands[chosen].make_context(chosen, words).args == []
 
 
 def test_a_finished_run_that_is_resumed_says_so_and_answers_with_its_card(runs: Path, command: Callable) -> None:

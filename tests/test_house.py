@@ -568,6 +568,17 @@ def refuse_unknown_options(words: list[str]) -> None:
             chosen.make_context(name, rest, parent=context)
 
 
+def test_the_pages_have_python_and_commands_to_try():
+    blocks = {page: list(blocks_of(ROOT / page)) for page in ("README.md", "docs/tutorial.md")}
+    python = {page: sum(language == "python" for _, language, _ in found) for page, found in blocks.items()}
+    commands = {
+        page: sum(len(list(commands_of(language, body))) for _, language, body in found) for page, found in blocks.items()
+    }
+    assert python["README.md"] >= 2
+    assert python["docs/tutorial.md"] >= 10
+    assert min(commands.values()) >= 5
+
+
 @pytest.mark.parametrize("page", [page.relative_to(ROOT).as_posix() for page in pages_of(ROOT)])
 def test_the_python_runs_on_the_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

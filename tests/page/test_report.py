@@ -174,7 +174,8 @@ def test_plotly_accepts_each_figure(place: int) -> None:
             return [painted(part) for part in value]
         return re.sub(r"var\(--[\w-]+\)", "#123456", value) if isinstance(value, str) else value
 
-    graph_objects.Figure(painted(figure))  # raises for a property or value that plotly does not know
+    drawn = graph_objects.Figure(painted(figure))  # raises for a property or value that plotly does not know
+    assert len(drawn.data) == len(figure["data"]) > 0
 
 
 def test_each_colour_that_a_figure_names_is_one_of_the_page(written: str) -> None:

@@ -27,7 +27,7 @@ from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file as save_tensors
 from torch import Tensor
 
-from attlas.data.interactions import Interactions
+from attlas.data.interactions import FACTS, Interactions
 from attlas.data.vocabulary import Vocabulary
 from attlas.errors import ArtefactError
 from attlas.training.checkpoint import write_whole
@@ -50,7 +50,7 @@ def write(folder: Path, card: dict[str, Any], weights: dict[str, Tensor], train:
     (folder / MANIFEST).unlink(missing_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     arrays = {"user": train.user, "item": train.item, "seen_user": seen.user, "seen_item": seen.item}
-    arrays |= {name: values for name, values in (("rating", train.rating), ("time", train.time)) if values is not None}
+    arrays |= train.facts
     whole = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     writers: dict[str, Callable[[Path], None]] = {
         "weights.safetensors": lambda path: save_tensors(tensors, path),
@@ -116,7 +116,8 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], Interactions,
         arrays = load_arrays(folder / "history.safetensors")
         users = _vocabulary(pl.read_parquet(folder / "users.parquet"), "user")
         items = _vocabulary(pl.read_parquet(folder / "items.parquet"), "item")
-        train = Interactions(users, items, arrays["user"], arrays["item"], arrays.get("rating"), arrays.get("time"))
+        facts = {name: arrays[name] for name in FACTS if name in arrays}
+        train = Interactions(users, items, arrays["user"], arrays["item"], **facts)
         seen = Interactions(users, items, arrays["seen_user"], arrays["seen_item"])
     except (SafetensorError, pl.exceptions.PolarsError, KeyError) as error:
         raise ArtefactError(f"{folder} cannot be read ({error}); the run must be made or copied anew") from error

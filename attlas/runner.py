@@ -22,7 +22,7 @@ from torch import nn
 
 from attlas.artefact import MANIFEST, is_unfinished
 from attlas.data.inputs import Inputs, Sizes, find_device
-from attlas.data.interactions import Interactions
+from attlas.data.interactions import FACTS, Interactions
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError
 from attlas.evaluation.evaluate import evaluate
@@ -293,4 +293,4 @@ def _together(one: Interactions, other: Interactions) -> Interactions:
         values = getattr(one, name), getattr(other, name)
         return None if any(value is None for value in values) else np.concatenate(values)
 
-    return dataclasses.replace(one, user=both("user"), item=both("item"), rating=both("rating"), time=both("time"))
+    return dataclasses.replace(one, user=both("user"), item=both("item"), **{name: both(name) for name in FACTS})

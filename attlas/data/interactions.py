@@ -14,6 +14,8 @@ from scipy import sparse
 from attlas.data.vocabulary import Vocabulary
 from attlas.errors import DataError
 
+FACTS = ("rating", "time", "count")
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -24,6 +26,7 @@ class Origin:
         rows: rows read.
         columns: what the table calls the user, the item, the rating and the time.
         dropped: how many rows were left aside for which reason.
+        repeats: how many rows told of a pair of user and item that another row had told of.
         notes: what else a person should know, one sentence each.
     """
 
@@ -31,6 +34,7 @@ class Origin:
     rows: int = 0
     columns: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
+    repeats: int = 0
     notes: tuple[str, ...] = ()
 
     def sentences(self) -> list[str]:
@@ -52,6 +56,7 @@ class Interactions:
         user, item: int64[N], indices into the vocabularies.
         rating: float32[N], or None where the source has none.
         time: int64[N] in seconds since 1970, or None.
+        count: float32[N], how often or how much the pair was chosen, or None where nothing tells one row from another.
         origin: where the rows came from.
     """
 
@@ -62,9 +67,10 @@ class Interactions:
     rating: np.ndarray | None = None
     time: np.ndarray | None = None
     origin: Origin = field(default_factory=Origin)
+    count: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("user", "item", "rating", "time"):
+        for name in ("user", "item", *FACTS):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.user):
                 raise DataError(f"{name} has {len(values):,} values for {len(self.user):,} interactions")
@@ -113,7 +119,7 @@ class Interactions:
         notes = ["ids are the places of rows (users) and columns (items) in the matrix"]
         notes += [f"{idle[0]:,} users and {idle[1]:,} items of the matrix have no interaction"] if any(idle) else []
         dropped = {reason: int(rows.sum()) for reason, rows in bad.items() if rows.any()}
-        origin = Origin("sparse matrix", len(rating), {}, dropped, tuple(notes))
+        origin = Origin("sparse matrix", len(rating), {}, dropped, notes=tuple(notes))
         return cls(users, items, user, item, None if (rating[keep] == 1).all() else rating[keep], None, origin)
 
     def __len__(self) -> int:
@@ -145,9 +151,13 @@ class Interactions:
             self,
             user=self.user[rows],
             item=self.item[rows],
-            rating=None if self.rating is None else self.rating[rows],
-            time=None if self.time is None else self.time[rows],
+            **{name: values[rows] for name, values in self.facts.items()},
         )
+
+    @property
+    def facts(self) -> dict[str, np.ndarray]:
+        """What is known of each row beside its user and item, by name: rating, time and count."""
+        return {name: values for name in FACTS if (values := getattr(self, name)) is not None}
 
     def without_repeats(self) -> Interactions:
         """Of equal pairs of user and item only the latest row, or of equal times the later one, in the order of the rows."""
@@ -164,17 +174,18 @@ class Interactions:
         return replace(self, items=self.items.with_columns(columns))
 
     def to_frame(self) -> pl.DataFrame:
-        """The rows in outside ids, as a frame of polars with the columns user, item and, where known, rating and time."""
+        """The rows in outside ids, as a frame of polars: user, item and, where known, rating, time and count."""
         columns = {"user": self.users.ids.gather(self.user), "item": self.items.ids.gather(self.item)}
-        known = {"rating": self.rating, "time": self.time}
-        return pl.DataFrame(columns | {name: values for name, values in known.items() if values is not None})
+        return pl.DataFrame(columns | self.facts)
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of ids, rows, ratings and times: equal data in equal order have equal fingerprints."""
+        """A hash of ids, rows and their facts: equal data in equal order have equal fingerprints."""
         digest = hashlib.sha256()
         for ids in (self.users.ids, self.items.ids):
             digest.update("\x1f".join(map(str, ids.to_list())).encode())
         for values in (self.user, self.item, self.rating, self.time):
             digest.update(b"none" if values is None else np.ascontiguousarray(values).tobytes())
+        if self.count is not None:
+            digest.update(np.ascontiguousarray(self.count).tobytes())
         return digest.hexdigest()

@@ -102,7 +102,7 @@ def interactions_of(table: Table, columns: dict[str, str]) -> Interactions:
     if len(once) < len(data):
         dropped["repeats of the same user and item"] = len(data) - len(once)
     notes = table.notes + tuple(note for part in cells.values() for note in part.notes)
-    return replace(once, origin=Origin(table.source, frame.height, columns, dropped, notes))
+    return replace(once, origin=Origin(table.source, frame.height, columns, dropped, len(data) - len(once), notes))
 
 
 def _usable(

@@ -1,5 +1,6 @@
 """Rows of user and item, from frames and matrices, and what is derived from them."""
 
+import dataclasses
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -81,7 +82,7 @@ def test_the_fingerprint_tells_ratings_and_orders_apart():
 
 
 def test_an_origin_tells_in_sentences_what_was_kept():
-    origin = Origin("r.csv", 10, {"user": "uid", "item": "sku"}, {"missing user id": 2}, ("a note",))
+    origin = Origin("r.csv", 10, {"user": "uid", "item": "sku"}, {"missing user id": 2}, notes=("a note",))
     assert origin.sentences() == [
         "r.csv: columns user = 'uid', item = 'sku'",
         "10 rows read, 8 kept",
@@ -164,3 +165,11 @@ def test_what_is_read_from_a_frame_is_the_set_of_its_pairs_in_order_of_first_app
     data = read(pl.DataFrame(pairs, schema=["user", "item"], orient="row"))
     assert sorted(data.to_frame().rows()) == sorted(set(pairs))
     assert data.users.ids.to_list() == list(dict.fromkeys(user for user, _ in pairs))
+
+
+def test_counts_stay_with_their_rows_and_are_part_of_the_fingerprint():
+    plain = Interactions.of(["a", "b"], ["x", "y"])
+    counted = dataclasses.replace(plain, count=np.array([3.0, 1.0], np.float32))
+    assert counted.take(np.array([1])).count.tolist() == [1.0]
+    assert counted.fingerprint != plain.fingerprint
+    assert counted.to_frame().columns == ["user", "item", "count"]

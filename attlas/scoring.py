@@ -51,7 +51,7 @@ class Scorer:
     @torch.inference_mode()
     def score(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
         """The score of each pair, float32[B]; a pair that is in the training data is scored without itself."""
-        if not isinstance(self.model, Ranking):
+        if isinstance(self.model, Separable) or not isinstance(self.model, Ranking):
             return self._score_pairs(user, item)
         score_B = np.empty(len(user), np.float32)
         users, row_B = np.unique(user, return_inverse=True)

@@ -17,14 +17,14 @@ def build(settings: type[T], table: Mapping[str, Any], *, where: str) -> T:
     """One settings object from a table.
 
     Args:
-        settings: a pydantic dataclass.
+        settings: a pydantic dataclass, or a class that has nothing to set.
         table: names and values.
         where: the table's name, for messages: ``model``.
 
     Raises:
         ConfigError: an unknown name, or a value that does not fit.
     """
-    known = [field.name for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
+    known = [field.name for field in dataclasses.fields(settings)] if dataclasses.is_dataclass(settings) else []
     for name in table:
         if name not in known:
             hint = nearest(name, known) if known else "there is nothing to set"

@@ -181,7 +181,7 @@ def test_the_protocols_that_are_asked_for_are_measured(given_files: Path) -> Non
         ({"evaluation": {"protocol": ["ncf"]}}, "protocol 'ncf' ranks against given candidates, and this split came without"),
         ({"training": {"device": "tpu"}}, "device 'tpu' is not known; use cpu or cuda"),
         ({"solver": {"name": "counting"}}, r"\[solver\] name = 'counting'; did you mean 'count'\?"),
-        ({"solver": {"learning_rate": 1}}, r"\[solver\] has no setting 'learning_rate' for count; there is nothing to set"),
+        ({"solver": {"learning_rate": 1}}, r"\[solver\] has no setting 'learning_rate'; there is nothing to set"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_a_folder_is_made(

@@ -11,6 +11,7 @@ from attlas.errors import ConfigError, nearest
 MODELS = {
     "popularity": "Popularity",
     "ease": "EASE",
+    "ials": "IALS",
     "delf": "DELF",
 }
 

@@ -1,6 +1,6 @@
-"""Products of a matrix with itself, without building what is mostly empty.
+"""Products of matrices of which only some cells are wanted, or whose cells are mostly empty.
 
-Shapes: U rows, I columns.
+Shapes: U rows, I columns; G rows of a pattern, T entries, E rows of a table, D columns of it.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from attlas.ops._numba import call
 from attlas.ops._numba import gram as _cpu
 from attlas.ops.ragged import Ragged
 
@@ -38,3 +39,19 @@ def cooccurrence_reference(rows: Ragged, columns: Ragged) -> Tensor:
             for j in listed:
                 out_II[i, j] += 1.0
     return out_II
+
+
+@torch.no_grad()
+def inner_products(left_GD: Tensor, right_ED: Tensor, rows: Ragged) -> Tensor:
+    """The product of each row's vector with the vector that each of its entries points to, [T]; not differentiable."""
+    if left_GD.device.type != "cpu":
+        return (left_GD[rows.owner] * right_ED[rows.index]).sum(-1)
+    out_T = left_GD.new_empty(len(rows.index))
+    call(_cpu.inner_products, left_GD, right_ED, rows.start, rows.index, out_T)
+    return out_T
+
+
+@torch.no_grad()
+def inner_products_reference(left_GD: Tensor, right_ED: Tensor, rows: Ragged) -> Tensor:
+    """``inner_products``, from the whole product."""
+    return (left_GD @ right_ED.T)[rows.owner, rows.index]

@@ -14,6 +14,8 @@ from attlas.settings import build
 from attlas.training.fit import Descent, Solver, Watch
 from attlas.training.objectives import OBJECTIVES, Objective
 
+DESCENT = "descent"
+
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class DescentConfig:
@@ -31,20 +33,21 @@ class DescentConfig:
 
 
 def make_solver(model: nn.Module, table: dict[str, Any], *, watch: Watch | None = None) -> Solver:
-    """The solver that a ``[solver]`` table asks for: one of the model's own, else gradient descent on an objective.
+    """The solver that a ``[solver]`` table asks for: the model's own, else gradient descent on an objective.
+
+    A model with solvers of its own descends where the table says ``name = "descent"`` or names an objective.
 
     Raises:
         ConfigError: an unknown setting, solver or objective.
     """
     own = getattr(model, "Solvers", {})
     settings = dict(table)
-    if own:
-        name = settings.pop("name", next(iter(own)))
-        if name not in own:
-            raise ConfigError(f"[solver] name = {name!r}; {nearest(name, own)}")
-        if settings:
-            raise ConfigError(f"[solver] has no setting {next(iter(settings))!r} for {name}; there is nothing to set")
-        made: Solver = own[name]()
+    name = settings.pop("name", DESCENT if "objective" in settings else next(iter(own), DESCENT))
+    known = [*own, DESCENT] if any(True for _ in model.parameters()) else [*own]
+    if name not in known:
+        raise ConfigError(f"[solver] name = {name!r}; {nearest(str(name), known)}")
+    if name in own:
+        made: Solver = build(own[name], settings, where="solver")
         return made
     kind = settings.pop("objective", "pointwise")
     if kind not in OBJECTIVES:

@@ -130,11 +130,45 @@ def count_ahead(rng):
     }
 
 
+def ridge_rows(rng):
+    """Well-conditioned equations: the shared part alone is of full rank."""
+    rows = random_lists(rng)
+    table_ED = random_values(rng, rows.width)
+    half_DD = torch.from_numpy(rng.standard_normal((table_ED.shape[1], table_ED.shape[1])))
+    return {
+        "table_ED": table_ED,
+        "rows": rows,
+        "weight_T": torch.from_numpy(rng.uniform(0, 2, len(rows.index))),
+        "target_T": torch.from_numpy(rng.uniform(0, 2, len(rows.index))),
+        "gram_DD": half_DD.T @ half_DD,
+        "penalty_G": torch.from_numpy(rng.uniform(1, 2, rows.count)),
+    }
+
+
+def ridge_rows_nearly(rng):
+    case = ridge_rows(rng)
+    begin_GD = torch.from_numpy(rng.standard_normal((case["rows"].count, case["table_ED"].shape[1])))
+    return {**case, "begin_GD": begin_GD, "steps": int(rng.integers(0, 5))}
+
+
+def inner_products(rng):
+    rows = random_lists(rng)
+    right_ED = random_values(rng, rows.width)
+    return {
+        "left_GD": torch.from_numpy(rng.standard_normal((rows.count, right_ED.shape[1]))),
+        "right_ED": right_ED,
+        "rows": rows,
+    }
+
+
 CASES = {
     "segments.segment_sum": segment_sum,
     "segments.segment_softmax": segment_softmax,
     "segments.attentive_sum": attentive_sum,
     "gram.cooccurrence": cooccurrence,
+    "gram.inner_products": inner_products,
+    "ridge.ridge_rows": ridge_rows,
+    "ridge.ridge_rows_nearly": ridge_rows_nearly,
     "rows.nth_missing": nth_missing,
     "topk.top_k": top_k,
     "ranks.count_ahead": count_ahead,

@@ -1,4 +1,4 @@
-"""CPU kernel of ``ops/gram.py``: parallel over rows of the result."""
+"""CPU kernels of ``ops/gram.py``: parallel over rows of the result."""
 
 from __future__ import annotations
 
@@ -27,3 +27,14 @@ def mirror(out_II):
             for i in range(b * block, min(size, (b + 1) * block)):
                 for j in range(c * block, min(i, (c + 1) * block)):
                     out_II[i, j] = out_II[j, i]
+
+
+@njit(cache=True, parallel=True, nogil=True, fastmath=True)
+def inner_products(left_GD, right_ED, start, index_T, out_T):
+    """out[t] = left[owner of t] . right[index of t]."""
+    for g in prange(start.shape[0] - 1):
+        for t in range(start[g], start[g + 1]):
+            total = left_GD.dtype.type(0)
+            for k in range(left_GD.shape[1]):
+                total += left_GD[g, k] * right_ED[index_T[t], k]
+            out_T[t] = total

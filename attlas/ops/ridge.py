@@ -1,0 +1,181 @@
+"""Ridge regressions, one per row of a ragged pattern, that share the heaviest part of their normal equations.
+
+Row g solves, for its entries t that point to rows v_t of one table,
+
+    (gram + sum_t weight_t v_t v_t' + penalty_g I) x_g = sum_t target_t v_t
+
+Whoever weighs all cells of a matrix, and the listed ones differently, puts the weight of all into ``gram`` once and only the
+difference into ``weight``: the cost is then linear in the listed cells. Nothing here is differentiable.
+
+Shapes: G rows, T entries, E rows of the table, D columns of it, R rows in a block, L entries of the longest of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numba
+import torch
+from torch import Tensor
+
+from attlas.ops._numba import ridge as _cpu
+from attlas.ops.ragged import Ragged
+
+BLOCK_FLOATS = 1 << 21  # what a block's gathered rows may take: 8 MB, a part of what two cores' caches hold
+TINY = _cpu.TINY
+
+
+@torch.no_grad()
+def ridge_rows(
+    table_ED: Tensor, rows: Ragged, weight_T: Tensor, target_T: Tensor, gram_DD: Tensor, penalty_G: Tensor
+) -> Tensor:
+    """The exact solutions, [G, D], by Cholesky; blocks of rows of like length are padded to their longest.
+
+    Args:
+        table_ED: what entries point to.
+        rows: which rows of the table each equation has.
+        weight_T: of each entry in the normal matrix.
+        target_T: of each entry on the right side.
+        gram_DD: the part that all rows share, symmetric.
+        penalty_G: of each row, positive unless the rest is of full rank.
+    """
+    solved_GD = table_ED.new_empty(rows.count, table_ED.shape[1])
+    for row_R in _blocks_of_like_length(rows, table_ED.shape[1]):
+        length_R = rows.length[row_R]
+        place_L = torch.arange(int(length_R.max()), device=table_ED.device)
+        is_there_RL = place_L < length_R[:, None]
+        entry_RL = torch.where(is_there_RL, rows.start[row_R][:, None] + place_L, 0)
+        value_RLD = table_ED[rows.index[entry_RL]]
+        weighted_RLD = value_RLD * (weight_T[entry_RL] * is_there_RL).unsqueeze(-1)
+        normal_RDD = gram_DD + weighted_RLD.transpose(1, 2) @ value_RLD
+        normal_RDD.diagonal(dim1=1, dim2=2).add_(penalty_G[row_R, None])
+        right_RD1 = value_RLD.transpose(1, 2) @ (target_T[entry_RL] * is_there_RL).unsqueeze(-1)
+        solved_GD[row_R] = torch.cholesky_solve(right_RD1, torch.linalg.cholesky(normal_RDD)).squeeze(-1)
+    return solved_GD
+
+
+@torch.no_grad()
+def ridge_rows_reference(
+    table_ED: Tensor, rows: Ragged, weight_T: Tensor, target_T: Tensor, gram_DD: Tensor, penalty_G: Tensor
+) -> Tensor:
+    """``ridge_rows``, row by row."""
+    solved = []
+    for normal_DD, right_D in _equations(table_ED, rows, weight_T, target_T, gram_DD, penalty_G):
+        solved.append(torch.linalg.solve(normal_DD, right_D))
+    return torch.stack(solved)
+
+
+@torch.no_grad()
+def ridge_rows_nearly(
+    table_ED: Tensor,
+    rows: Ragged,
+    weight_T: Tensor,
+    target_T: Tensor,
+    gram_DD: Tensor,
+    penalty_G: Tensor,
+    begin_GD: Tensor,
+    *,
+    steps: int,
+) -> Tensor:
+    """Solutions after so many steps of conjugate gradients from ``begin_GD`` on, [G, D]; D steps solve exactly.
+
+    No matrix is built per row: a step costs each row its entries times D, and D squared.
+    Source: Hestenes & Stiefel 1952; for implicit feedback Takacs, Pilaszy & Tikk, RecSys 2011.
+    """
+    if table_ED.device.type != "cpu":
+        return _nearly_on_device(table_ED, rows, weight_T, target_T, gram_DD, penalty_G, begin_GD, steps)
+    found_GD = begin_GD.detach().clone().contiguous()
+    order_G = torch.argsort(rows.length, descending=True, stable=True)
+    given = (table_ED, rows.start, rows.index, weight_T, target_T, gram_DD, penalty_G, order_G)
+    arrays = [tensor.detach().contiguous().numpy() for tensor in given]
+    _cpu.conjugate_gradients(*arrays, numba.get_num_threads(), steps, found_GD.numpy())
+    return found_GD
+
+
+@torch.no_grad()
+def ridge_rows_nearly_reference(
+    table_ED: Tensor,
+    rows: Ragged,
+    weight_T: Tensor,
+    target_T: Tensor,
+    gram_DD: Tensor,
+    penalty_G: Tensor,
+    begin_GD: Tensor,
+    *,
+    steps: int,
+) -> Tensor:
+    """``ridge_rows_nearly``, row by row with its whole matrix."""
+    found = []
+    equations = _equations(table_ED, rows, weight_T, target_T, gram_DD, penalty_G)
+    for (normal_DD, right_D), begin_D in zip(equations, begin_GD, strict=True):
+        x_D = begin_D.clone()
+        direction_D = residual_D = right_D - normal_DD @ x_D
+        for _ in range(steps):
+            if residual_D @ residual_D < TINY:
+                break
+            step = (residual_D @ residual_D) / (direction_D @ normal_DD @ direction_D)
+            x_D = x_D + step * direction_D
+            left_D = residual_D - step * (normal_DD @ direction_D)
+            direction_D = left_D + (left_D @ left_D) / (residual_D @ residual_D) * direction_D
+            residual_D = left_D
+        found.append(x_D)
+    return torch.stack(found)
+
+
+def _nearly_on_device(
+    table_ED: Tensor,
+    rows: Ragged,
+    weight_T: Tensor,
+    target_T: Tensor,
+    gram_DD: Tensor,
+    penalty_G: Tensor,
+    begin_GD: Tensor,
+    steps: int,
+) -> Tensor:
+    """All rows at once, in lockstep; rows that are solved stand still."""
+    value_TD = table_ED[rows.index]
+
+    def apply(x_GD: Tensor) -> Tensor:
+        on_T = weight_T * (value_TD * x_GD[rows.owner]).sum(-1)
+        out_GD = x_GD @ gram_DD + penalty_G[:, None] * x_GD
+        return out_GD.index_add_(0, rows.owner, on_T[:, None] * value_TD)
+
+    x_GD = begin_GD.clone()
+    residual_GD = -apply(x_GD)
+    residual_GD.index_add_(0, rows.owner, target_T[:, None] * value_TD)
+    direction_GD = residual_GD
+    norm_G1 = residual_GD.square().sum(-1, keepdim=True)
+    for _ in range(steps):
+        is_open_G1 = norm_G1 >= TINY
+        applied_GD = apply(direction_GD)
+        curvature_G1 = (direction_GD * applied_GD).sum(-1, keepdim=True)
+        step_G1 = torch.where(is_open_G1, norm_G1 / curvature_G1, 0.0)
+        x_GD = x_GD + step_G1 * direction_GD
+        residual_GD = residual_GD - step_G1 * applied_GD
+        next_norm_G1 = residual_GD.square().sum(-1, keepdim=True)
+        direction_GD = residual_GD + torch.where(is_open_G1, next_norm_G1 / norm_G1, 0.0) * direction_GD
+        norm_G1 = next_norm_G1
+    return x_GD
+
+
+def _blocks_of_like_length(rows: Ragged, dim: int) -> Iterator[Tensor]:
+    """The rows in blocks, longest first, such that a block padded to its longest row fits ``BLOCK_FLOATS`` or is one row."""
+    order_G = torch.argsort(rows.length, descending=True, stable=True)
+    length = rows.length[order_G].tolist()
+    first = 0
+    while first < len(length):
+        floats = dim * max(length[first], dim)  # its gathered rows, or its matrix
+        last = first + max(1, BLOCK_FLOATS // floats)
+        yield order_G[first:last]
+        first = last
+
+
+def _equations(
+    table_ED: Tensor, rows: Ragged, weight_T: Tensor, target_T: Tensor, gram_DD: Tensor, penalty_G: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The normal matrix and the right side of each row."""
+    for g in range(rows.count):
+        own = slice(int(rows.start[g]), int(rows.start[g + 1]))
+        value_LD = table_ED[rows.index[own]]
+        normal_DD = gram_DD + value_LD.T @ (weight_T[own, None] * value_LD) + penalty_G[g] * torch.eye(len(gram_DD)).to(gram_DD)
+        yield normal_DD, value_LD.T @ target_T[own]

@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from attlas.data.inputs import History, Inputs, ask
+from attlas.data.inputs import Inputs, whole
 from attlas.data.interactions import Interactions
 from attlas.models.protocol import Ranking, Separable, asked_by
-from attlas.ops.ragged import Ragged
 
 DEFAULT_BUDGET = 512 * 2**20
 CODE_FLOATS = 2048  # what a user's code and the parts it is made of may take
@@ -134,8 +133,3 @@ class Scorer:
                 block = self.model.match(code_v1C, item_code_IC[None, low : low + items])
                 score_VI[first : first + users, low : low + items] = block
         return score_VI
-
-
-def whole(lists: Ragged, asker_B: Tensor) -> History:
-    """The full histories of the askers, with nothing left out."""
-    return ask(lists, asker_B, torch.full_like(asker_B, -1))

@@ -24,7 +24,7 @@ def build(settings: type[T], table: Mapping[str, Any], *, where: str) -> T:
     Raises:
         ConfigError: an unknown name, or a value that does not fit.
     """
-    known = [field.name for field in dataclasses.fields(settings)] if dataclasses.is_dataclass(settings) else []
+    known = [field.name for field in dataclasses.fields(settings) if field.init] if dataclasses.is_dataclass(settings) else []
     for name in table:
         if name not in known:
             hint = nearest(name, known) if known else "there is nothing to set"

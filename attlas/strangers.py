@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from attlas.data.inputs import History, Inputs
+from attlas.data.inputs import History, Inputs, whole
 from attlas.models.protocol import Separable, Welcoming, asked_by
 from attlas.ops.ragged import Ragged
-from attlas.scoring import Scorer, whole
+from attlas.scoring import Scorer
 
 STEPS = 60
 LEARNING_RATE = 0.1

@@ -74,9 +74,8 @@ def theirs(inputs: Inputs, method: str) -> tuple[IALS, Told]:
     """The same by implicit; its vectors in a model of ours, so that both are measured alike."""
     from implicit.als import AlternatingLeastSquares
 
-    peer = AlternatingLeastSquares(
-        factors=DIM, regularization=L2, alpha=CONFIDENCE, iterations=SWEEPS, use_cg=method == "cg", num_threads=2, random_state=1
-    )
+    settings = {"factors": DIM, "regularization": L2, "alpha": CONFIDENCE, "iterations": SWEEPS}
+    peer = AlternatingLeastSquares(**settings, use_cg=method == "cg", num_threads=2, random_state=1)
     told = Told()
     peer.fit(sparse.csr_matrix(inputs.train.by_user), show_progress=False, callback=told)
     model = IALS(inputs.sizes, IALS.Config(embedding_dim=DIM))

@@ -191,6 +191,11 @@ def ask(lists: Ragged, asker_B: Tensor, left_out_B: Tensor) -> History:
     return History(distinct_E, narrow, row_B, torch.where(left_out_B >= 0, moved_B, -1))
 
 
+def whole(lists: Ragged, asker_B: Tensor) -> History:
+    """The full histories of the askers, with nothing left out."""
+    return ask(lists, asker_B, torch.full_like(asker_B, -1))
+
+
 def _matched(lists: Ragged, asker_B: Tensor, left_out_B: Tensor, rng: np.random.Generator | None) -> Tensor:
     if rng is None:
         raise ConfigError("leave_out='matched' draws random entries; pass rng")

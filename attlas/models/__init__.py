@@ -12,6 +12,7 @@ MODELS = {
     "popularity": "Popularity",
     "ease": "EASE",
     "ials": "IALS",
+    "mf": "MF",
     "delf": "DELF",
 }
 

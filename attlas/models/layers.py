@@ -12,6 +12,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from attlas.ops.descent import Tables
+
+TABLE_NAMES = ("user_embedding", "item_embedding", "user_bias", "item_bias")
+
 
 def embedding(count: int, dim: int, *, stddev: float = 0.01) -> nn.Embedding:
     """A table of vectors drawn from a normal distribution around zero."""
@@ -26,6 +30,21 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def tables_of(model: nn.Module) -> Tables:
+    """The weights of a factor model with biases, as arrays."""
+    parts = (getattr(model, name).weight for name in TABLE_NAMES)
+    user_UD, item_ID, user_bias_U1, item_bias_I1 = (part.detach().cpu().numpy() for part in parts)
+    return Tables(user_UD, item_ID, user_bias_U1.ravel(), item_bias_I1.ravel())
+
+
+@torch.no_grad()
+def give_tables(model: nn.Module, tables: Tables) -> None:
+    """Arrays as the new weights of a factor model with biases."""
+    for name, table in zip(TABLE_NAMES, tables, strict=True):
+        weight = getattr(model, name).weight
+        weight.copy_(torch.from_numpy(table).view_as(weight))
 
 
 class PairTower(nn.Module):

@@ -39,6 +39,13 @@ class Separable(Protocol):
 
 
 @runtime_checkable
+class InnerProduct(Separable, Protocol):
+    """A separable model whose ``match`` is the inner product of the two codes."""
+
+    is_inner_product: ClassVar[bool]
+
+
+@runtime_checkable
 class Ranking(Protocol):
     """A model that scores the whole catalogue at once, equal to ``forward``."""
 

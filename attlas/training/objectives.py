@@ -1,4 +1,4 @@
-"""What a batch is and what it costs.
+"""What a batch of sampled pairs is and what it costs; ``whole.py`` has the objectives that leave no pair out.
 
 Shapes: P positives, N negatives for each of them, B = P + P N pairs.
 """
@@ -52,8 +52,8 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Pointwise:
-    """Binary cross-entropy: every training pair once an epoch, each with fresh random negatives.
+class Sampled:
+    """Every training pair once an epoch, each with fresh random negatives; what they cost is another's word.
 
     Attributes:
         negatives: how many items that the user has not chosen are drawn for each that was; none for a user who has chosen all.
@@ -69,14 +69,14 @@ class Pointwise:
         return -(-len(data.train) // self._positives(data))
 
     def batches(self, data: Inputs, model: nn.Module, rng: np.random.Generator) -> Iterator[Batch]:
-        """The training pairs in random order, positives first within each batch."""
+        """The training pairs in random order; in each batch the positives, those with negatives first, then the negatives."""
         names, train = asked_by(model), data.train
-        leave_out: LeaveOut = getattr(getattr(model, "config", None), "leave_out", "remove")
         order = rng.permutation(len(train))
         positives = self._positives(data)
         has_others_U = np.diff(train.by_user.indptr) < len(train.items)
         for first in range(0, len(order), positives):
             rows = order[first : first + positives]
+            rows = rows[np.argsort(~has_others_U[train.user[rows]], kind="stable")]
             user, item = train.user[rows], train.item[rows]
             others = user[has_others_U[user]]
             drawn = draw_negatives(train.by_user, others, self.negatives, rng)
@@ -84,11 +84,14 @@ class Pointwise:
             items = np.concatenate([item, drawn.ravel()])
             label = torch.zeros(len(users), device=data.device)
             label[: len(user)] = 1.0
-            yield Batch(data.gather(names, users, items, leave_out=leave_out, rng=rng), label)
+            yield Batch(data.gather(names, users, items, leave_out=left_out_by(model), rng=rng), label)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean binary cross-entropy of the logits."""
-        return functional.binary_cross_entropy_with_logits(model(**batch.inputs), batch.label)
+    def score(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The scores of the P positives that have negatives, and of their negatives, [P] and [P, N]."""
+        score_B = model(**batch.inputs)
+        positives = int(batch.label.sum())
+        negative_PN = score_B[positives:].view(-1, self.negatives)
+        return score_B[: len(negative_PN)], negative_PN
 
     def _positives(self, data: Inputs) -> int:
         pairs = len(data.train) * (1 + self.negatives)
@@ -97,4 +100,42 @@ class Pointwise:
         return max(1, size // (1 + self.negatives))
 
 
-OBJECTIVES: dict[str, type] = {"pointwise": Pointwise}
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Pointwise(Sampled):
+    """Binary cross-entropy of each pair and of its negatives (He et al., WWW 2017, equation 7)."""
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean binary cross-entropy of the logits."""
+        return functional.binary_cross_entropy_with_logits(model(**batch.inputs), batch.label)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Pairwise(Sampled):
+    """Bayesian personalised ranking: each pair should stand above its negatives (Rendle et al., UAI 2009)."""
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean of -log sigmoid(score of the pair - score of a negative)."""
+        positive_P, negative_PN = self.score(model, batch)
+        return functional.softplus(negative_PN - positive_P[:, None]).sum() / max(negative_PN.numel(), 1)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class SampledSoftmax(Sampled):
+    """Which of the pair and its negatives was chosen: cross-entropy over them (Jean et al., ACL 2015).
+
+    Negatives are drawn uniformly, so that the correction of each logit by its chance is the same for all and drops out.
+    """
+
+    negatives: int = Field(default=32, ge=1)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean of -log softmax of the pair's score among its own and its negatives'."""
+        positive_P, negative_PN = self.score(model, batch)
+        score_PN = torch.cat([positive_P[:, None], negative_PN], dim=1)
+        return (score_PN.logsumexp(1) - positive_P).sum() / max(len(positive_P), 1)
+
+
+def left_out_by(model: nn.Module) -> LeaveOut:
+    """What the model wants taken out of histories in training."""
+    chosen: LeaveOut = getattr(getattr(model, "config", None), "leave_out", "remove")
+    return chosen

@@ -12,9 +12,17 @@ from torch import nn
 from attlas.errors import ConfigError, nearest
 from attlas.settings import build
 from attlas.training.fit import Descent, Solver, Watch
-from attlas.training.objectives import OBJECTIVES, Objective
+from attlas.training.objectives import Objective, Pairwise, Pointwise, SampledSoftmax
+from attlas.training.whole import Ratings, WholeData
 
 DESCENT = "descent"
+OBJECTIVES: dict[str, type] = {
+    "pointwise": Pointwise,
+    "bpr": Pairwise,
+    "sampled-softmax": SampledSoftmax,
+    "whole-data": WholeData,
+    "ratings": Ratings,
+}
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from attlas.data.inputs import Inputs
-from attlas.training.objectives import Batch, Pointwise
+from attlas.training.objectives import Batch, Pairwise, Pointwise, SampledSoftmax
 from tests.toy import chosen_by, two_tastes
 
 TRAIN = two_tastes().train
@@ -92,3 +92,27 @@ def test_a_user_who_has_chosen_everything_is_learnt_from_without_negatives():
     user, label = batch.inputs["user"].tolist(), batch.label.tolist()
     assert sorted(user[:4]) == [0, 0, 0, 1]
     assert (user[4:], label) == ([1, 1], [1.0] * 4 + [0.0] * 2)
+
+
+FULL = chosen_by([[0], [0, 1, 2]], 3)  # the second user has chosen everything, so that nothing can be drawn against it
+
+
+def test_a_pairwise_loss_is_the_mean_log_sigmoid_of_the_margins_and_leaves_out_who_has_no_negatives():
+    objective, model = Pairwise(negatives=2, batch_size=64), Same([2.0, 0.5, 0.5])
+    (batch,) = objective.batches(Inputs(FULL), model, np.random.default_rng(1))
+    assert batch.label.tolist() == [1, 1, 1, 1, 0, 0]
+    assert float(objective.loss(model, batch).detach()) == pytest.approx(math.log1p(math.exp(-1.5)))
+
+
+def test_a_sampled_softmax_is_the_cross_entropy_of_the_pair_among_its_negatives():
+    objective, model = SampledSoftmax(negatives=2, batch_size=64), Same([2.0, 0.5, 0.5])
+    (batch,) = objective.batches(Inputs(FULL), model, np.random.default_rng(1))
+    expected = -math.log(math.exp(2.0) / (math.exp(2.0) + 2 * math.exp(0.5)))
+    assert float(objective.loss(model, batch).detach()) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("objective", [Pairwise(negatives=1), SampledSoftmax(negatives=1)])
+def test_with_one_negative_softmax_and_margin_are_the_same_and_equal_logits_cost_log_two(objective):
+    model = Same([1.0] * 16)
+    batch = next(objective.batches(Inputs(TRAIN), model, np.random.default_rng(1)))
+    assert float(objective.loss(model, batch).detach()) == pytest.approx(math.log(2))

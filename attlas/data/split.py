@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
+from attlas.data.given import given_files, given_parts
 from attlas.data.interactions import Interactions
-from attlas.data.readers import bulk_index, read_given_rows, read_negatives, with_facts
-from attlas.data.vocabulary import Vocabulary
+from attlas.data.readers import with_facts
 from attlas.errors import ConfigError, DataError, nearest
 
 LEAVE_ONE_OUT = {"leave-last-out": "last", "leave-random-out": "random"}
@@ -208,7 +207,7 @@ def _check_option(option: str, value: str, known: Iterable[str]) -> None:
 
 def looks_like_split(folder: str | Path) -> bool:
     """Whether a folder holds files that ``read_split`` reads."""
-    return Path(folder).is_dir() and bool(_given_files(Path(folder)))
+    return Path(folder).is_dir() and bool(given_files(Path(folder)))
 
 
 def read_split(folder: str | Path, *, validation: str = "auto", seed: int = 1, items: Any = None) -> Split:
@@ -225,13 +224,13 @@ def read_split(folder: str | Path, *, validation: str = "auto", seed: int = 1, i
         items: a path or frame with titles and other facts about the items.
     """
     _check_option("validation", validation, ("auto", "none", *LEAVE_ONE_OUT))
-    found = _given_files(Path(folder))
+    found = given_files(Path(folder))
     if not found:
         raise DataError(
             f"{folder} holds no given split; expected exactly one NAME.train.rating with its NAME.test.rating, or train.txt "
             "with test.txt, packed with gzip or not"
         )
-    train, test, candidates = _given_parts(**found)
+    train, test, candidates = given_parts(**found)
     if items is not None:
         train = with_facts(train, items)
         test = replace(test, items=train.items)
@@ -241,35 +240,3 @@ def read_split(folder: str | Path, *, validation: str = "auto", seed: int = 1, i
         return Split(train, None, test, "given", candidates)
     train, valid = hold_out_one(train, order=LEAVE_ONE_OUT[validation], seed=seed)
     return Split(train, valid if len(valid) else None, test, f"given+{validation}", candidates)
-
-
-def _given_files(folder: Path) -> dict[str, Path]:
-    names = {child.name.removesuffix(".gz"): child for child in sorted(folder.iterdir())} if folder.is_dir() else {}
-    trains = [name for name in names if name.endswith(".train.rating")]
-    if len(trains) == 1:
-        stem = trains[0].removesuffix(".train.rating")
-        wanted = {"train": trains[0], "test": f"{stem}.test.rating", "negative": f"{stem}.test.negative"}
-    else:
-        stem = next((stem for stem in ("{}.txt", "{}ingdata.txt") if stem.format("train") in names), "")
-        wanted = {"train": stem.format("train"), "test": "testdata.txt" if "ing" in stem else "test.txt"}
-    found = {part: names[name] for part, name in wanted.items() if name in names}
-    return found if {"train", "test"} <= set(found) else {}
-
-
-def _given_parts(train: Path, test: Path, negative: Path | None = None) -> tuple[Interactions, Interactions, np.ndarray | None]:
-    parts = [read_given_rows(train), read_given_rows(test)]
-    listed = read_negatives(negative, parts[1]) if negative else pl.DataFrame({"none": []}, schema={"none": pl.String})
-    candidate = listed.unpivot()["value"]
-    users = _numbered([part.users.ids for part in parts], "user")
-    items = _numbered([*(part.items.ids for part in parts), candidate], "item")
-    for place, part in enumerate(parts):
-        user, item = bulk_index(part.users.ids, users)[part.user], bulk_index(part.items.ids, items)[part.item]
-        parts[place] = replace(part, users=users, items=items, user=user, item=item)
-    candidates = np.ascontiguousarray(bulk_index(candidate, items).reshape(listed.width, -1).T)
-    return parts[0], parts[1], candidates if negative else None
-
-
-def _numbered(ids: list[pl.Series], noun: str) -> Vocabulary:
-    known = pl.concat([part.alias("id") for part in ids]).unique(maintain_order=True)
-    numbers = known.cast(pl.Int64, strict=False)
-    return Vocabulary(known if numbers.null_count() else known.gather(numbers.arg_sort()), noun=noun)

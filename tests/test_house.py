@@ -27,18 +27,18 @@ FLOORS: list[set[str]] = [
     {"ops"},
     {"data"},
     {"models"},
-    {"scoring", "training"},
-    {"recommender", "artefact", "answers", "reasons", "strangers", "explanation", "catalogue", "evaluation"},
+    {"scoring", "strangers", "training"},
+    {"recommender", "artefact", "answers", "reasons", "explanation", "catalogue", "evaluation"},
     {"experiment", "runner", "export"},
     {"tune"},
     {"compare", "audit", "faithfulness", "demo", "page"},
     {"cli", "web", "__main__"},
 ]
 FACADE_FLOOR = 7  # what `import attlas` offers comes from floor 6 at the highest
-RECOMMENDER = {"recommender", "artefact", "answers", "reasons", "strangers", "explanation", "catalogue"}
+RECOMMENDER = {"recommender", "artefact", "answers", "reasons", "explanation", "catalogue"}
 SIDEWAYS = {(one, other) for one in RECOMMENDER for other in RECOMMENDER}
 SIDEWAYS |= {(room, "errors") for room in FLOORS[0]}
-SIDEWAYS |= {("runner", "experiment"), ("runner", "export"), ("__main__", "cli"), ("demo", "page")}
+SIDEWAYS |= {("strangers", "scoring"), ("runner", "experiment"), ("runner", "export"), ("__main__", "cli"), ("demo", "page")}
 
 METRICS = re.compile(r"(hr|ndcg|recall|precision|map|mrr|auc)(@\d+)?")
 MAY_DIFFERENTIATE = {"attlas/training/fit.py", "attlas/strangers.py"}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from attlas.data.split import split as split
     from attlas.errors import AttlasError as AttlasError
     from attlas.evaluation.evaluate import evaluate as evaluate
+    from attlas.final import fit_final as fit_final
     from attlas.recommender import Recommender as Recommender
     from attlas.recommender import load as load
     from attlas.runner import fit as fit
@@ -38,6 +39,7 @@ _PLACES = {
     "Split": "attlas.data.split",
     "evaluate": "attlas.evaluation.evaluate",
     "fit": "attlas.runner",
+    "fit_final": "attlas.final",
     "load": "attlas.recommender",
     "read": "attlas.data.readers",
     "read_split": "attlas.data.split",

@@ -7,7 +7,8 @@ import inspect
 from typing import Any
 
 from attlas.models import MODELS, model_class
-from attlas.models.protocol import Explaining, Ranking, Separable, Welcoming, asked_by
+from attlas.models.protocol import Explaining, Ranking, Separable, asked_by
+from attlas.strangers import FITTED, FOLDED, READ, way_of
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -40,10 +41,8 @@ def describe_all() -> list[dict[str, Any]]:
 
 
 def _strangers(model: Any) -> str:
-    needs = asked_by(model)
-    if "user" in needs:
-        return "a user vector fitted to their history" if isinstance(model, Welcoming) else "the most popular items"
-    return "from their history" if "user_history" in needs else "the most popular items"
+    ways = {READ: "from their history", FOLDED: "a user vector solved for", FITTED: "a user vector fitted to their history"}
+    return ways.get(way_of(model), "the most popular items")
 
 
 def _explains(model: Any) -> str:

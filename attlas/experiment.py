@@ -10,11 +10,13 @@ import tomllib
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from attlas.data.interactions import Interactions
 from attlas.data.readers import read
 from attlas.data.split import Split, looks_like_split, read_split
 from attlas.data.split import split as split_by
@@ -199,18 +201,35 @@ def load_split(config: DataConfig, data: Any = None) -> tuple[Split, list[str]]:
     """
     if isinstance(data, Split):
         return data, []
-    if data is None and looks_like_split(config.source):
+    rows, why = load_rows(config, data), ""
+    if rows is None:
         if config.split != "auto":
             raise ConfigError(f"{config.source} is split already; leave [data] split out, or read one of its files alone")
         made = read_split(config.source, validation=config.validation, seed=config.seed, items=config.items)
         said = made.train.origin.sentences() + _oddities(made)
     else:
-        rows = data if _is_interactions(data) else _read(config, data)
         made = split_by(rows, config.split, config.seed, valid=0.0 if config.validation == "none" else None)
         said = rows.origin.sentences()
+        if config.split == "auto":
+            why = f" (chosen since {'no times' if rows.time is None else 'times'} are known)"
     held = len(made.valid) if made.valid else 0
-    said.append(f"split {made.code}: {len(made.train):,} rows train, {held:,} validation, {len(made.test):,} test")
-    return made, said + [f"{count:,} {reason}" for reason, count in made.dropped.items() if count]
+    said.append(f"split {made.code}{why}: {len(made.train):,} rows train, {held:,} validation, {len(made.test):,} test")
+    return made, said + _strangers(made) + [f"{count:,} {reason}" for reason, count in made.dropped.items() if count]
+
+
+def load_rows(config: DataConfig, data: Any = None) -> Interactions | None:
+    """All rows that a split is cut from; None where the data come split already."""
+    if isinstance(data, Split) or (data is None and looks_like_split(config.source)):
+        return None
+    return data if isinstance(data, Interactions) else _read(config, data)
+
+
+def _strangers(split: Split) -> list[str]:
+    """Who is measured, where users were held out whole."""
+    if split.given is None:
+        return []
+    valid, test = (0 if part is None else len(np.unique(part.user)) for part in (split.valid, split.test))
+    return [f"{valid:,} validation and {test:,} test users are strangers to training, known by {len(split.given):,} given rows"]
 
 
 def _oddities(split: Split) -> list[str]:
@@ -223,11 +242,7 @@ def _oddities(split: Split) -> list[str]:
     return [f"{count:,} test rows are {what}" for what, count in (counts | {"also in training": repeated}).items() if count]
 
 
-def _is_interactions(data: Any) -> bool:
-    return hasattr(data, "by_user") and hasattr(data, "origin")
-
-
-def _read(config: DataConfig, data: Any) -> Any:
+def _read(config: DataConfig, data: Any) -> Interactions:
     if data is None and not config.source:
         raise ConfigError(
             'nothing to learn from; give a file or a folder: --data ratings.csv, or [data] source = "ratings.csv"'
@@ -236,21 +251,29 @@ def _read(config: DataConfig, data: Any) -> Any:
     return read(config.source if data is None else data, **names)
 
 
-def remember(folder: Path, experiment: Experiment, fingerprint: str) -> None:
+class Begun(NamedTuple):
+    """What was begun in a run folder: the experiment, the fingerprint of its training data, and what a final fit goes by."""
+
+    experiment: Experiment
+    fingerprint: str
+    final: dict[str, Any] | None = None
+
+
+def remember(folder: Path, experiment: Experiment, fingerprint: str, *, final: dict[str, Any] | None = None) -> None:
     """Note in a run folder what is being run, so that it can be resumed."""
-    noted = {"experiment": experiment.to_dict(), "fingerprint": fingerprint}
+    noted = {"experiment": experiment.to_dict(), "fingerprint": fingerprint} | ({"final": final} if final else {})
     write_whole(folder / "experiment.json", (json.dumps(noted, indent=2) + "\n").encode())
 
 
-def recall(folder: Path) -> tuple[Experiment, str]:
-    """The experiment that was begun in a run folder, and the fingerprint of its training data.
+def recall(folder: Path) -> Begun:
+    """What was begun in a run folder.
 
     Raises:
-        ArtefactError: none was begun there.
+        ArtefactError: nothing was.
     """
     try:
         noted = json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
-        return Experiment.of(noted["experiment"]), noted["fingerprint"]
+        return Begun(Experiment.of(noted["experiment"]), noted["fingerprint"], noted.get("final"))
     except OSError as error:
         raise ArtefactError(
             f"{folder} holds no fit to resume; begin one with: attlas fit --data FILE --out {folder}"

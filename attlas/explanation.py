@@ -15,7 +15,8 @@ class Explanation:
     Attributes:
         item, title: the item that is explained.
         score: what it was ranked by.
-        way: how the user came in: ``known user``, ``from the history``, ``fitted user vector`` or ``popular``.
+        way: how the user came in: ``known user``, ``from the history``, ``folded in by one solve``, ``fitted user vector`` or
+            ``popular``.
         method: ``attention`` (weights that sum to 1 where the softmax is not smoothed), ``contribution`` (what each entry
             adds to the score) or ``popularity``.
         history: one row per item of the user's history, the heaviest first: item, title, weight.

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-import torch
 from torch import nn
 
 from attlas import artefact
@@ -22,11 +21,10 @@ from attlas.data.vocabulary import listed
 from attlas.errors import ArtefactError, ConfigError
 from attlas.explanation import Explanation
 from attlas.models import MODELS, model_class
-from attlas.models.protocol import Welcoming
 from attlas.reasons import explain_pair
 from attlas.scoring import DEFAULT_BUDGET, Scorer
 from attlas.settings import build
-from attlas.strangers import fit_user, given_history
+from attlas.strangers import POPULAR, OpenScorer, one_row, score_strangers, way_of, welcome
 
 Unknown = Literal["error", "popular"]
 
@@ -138,15 +136,11 @@ class Recommender:
 
     def _answer(self, index: np.ndarray, k: int = 1, exclude_seen: bool = True, allowed: np.ndarray | None = None) -> Answer:
         is_known = index >= 0
-        is_trained = is_known.copy()
-        is_trained[is_known] = self.is_trained[index[is_known]]
         score = np.empty((len(index), len(self.items)), np.float32)
         score[~is_known] = self.popularity
-        ways = ["known user" if trained else "popular" for trained in is_trained]
-        if is_trained.any():
-            score[is_trained] = self.scorer.score_all(index[is_trained])
-        for row in np.flatnonzero(is_known & ~is_trained):
-            score[row], ways[row] = self._stranger_scores(self._held_out(index[row]))
+        score[is_known] = self.everybody.score_all(index[is_known])
+        known_ways = iter(self.everybody.ways(index[is_known]))
+        ways = [next(known_ways) if known else POPULAR for known in is_known]
         hidden = self.hidden[np.where(is_known, index, 0)] if exclude_seen and len(self.users) else None
         if hidden is not None:
             hidden = hidden.multiply(is_known[:, None]).tocsr()
@@ -154,13 +148,9 @@ class Recommender:
         return best_items(self.items, score, k, hidden=hidden, allowed=allowed, ways=ways)
 
     @cached_property
-    def is_trained(self) -> np.ndarray:
-        """Whether each user has rows in the training data, bool[U]; a model knows nothing of those who have none."""
-        return np.diff(self.inputs.train.by_user.indptr) > 0
-
-    def _held_out(self, user: int) -> np.ndarray:
-        """The sorted items of a user without training rows: all that is known of them was held out."""
-        return self.hidden[[user]].indices.astype(np.int64)
+    def everybody(self) -> OpenScorer:
+        """Scores of all users; those without training rows are strangers, known by what was held out of them."""
+        return OpenScorer(self.scorer, self.hidden)
 
     @cached_property
     def popularity(self) -> np.ndarray:
@@ -171,8 +161,8 @@ class Recommender:
         """The k best items for a stranger who has chosen the given items.
 
         Returns:
-            Columns rank, item, title, score and way: ``from the history``, ``fitted user vector``, or ``popular`` where the
-            history is empty or the model can make nothing of it.
+            Columns rank, item, title, score and way: ``from the history``, ``folded in by one solve``, ``fitted user vector``,
+            or ``popular`` where the history is empty or the model can make nothing of it.
 
         Raises:
             UnknownId: an item is not known.
@@ -180,28 +170,12 @@ class Recommender:
         """
         check_k(k)
         chosen = np.unique(self.items.index_of(listed(history)))
-        score, way = self._stranger_scores(chosen)
-        hidden = Interactions(self.users, self.items, np.zeros_like(chosen), chosen).by_user[:1] if exclude_seen else None
-        return best_items(self.items, score, k, hidden=hidden, ways=[way]).frame()
+        alone = one_row(chosen, len(self.items))
+        score = score_strangers(self.scorer, alone)
+        return best_items(self.items, score, k, hidden=alone if exclude_seen else None, ways=[self._way(chosen)]).frame()
 
-    def _stranger_scores(self, chosen: np.ndarray) -> tuple[np.ndarray, str]:
-        scorer, way = self._stranger(chosen)
-        if scorer is None:
-            return self.popularity[None], way
-        made = {
-            "user": torch.zeros(1, dtype=torch.int64, device=self.inputs.device),
-            "user_history": given_history(self.inputs, chosen),
-        }
-        with torch.inference_mode():
-            return scorer.score_catalogue(made).float().cpu().numpy(), way
-
-    def _stranger(self, chosen: np.ndarray) -> tuple[Scorer | None, str]:
-        names = self.scorer.names
-        if len(chosen) and "user_history" in names and "user" not in names:
-            return self.scorer, "from the history"
-        if len(chosen) and "user" in names and isinstance(self.model, Welcoming):
-            return Scorer(fit_user(self.model, self.scorer, chosen), self.inputs, like=self.scorer), "fitted user vector"
-        return None, "popular"
+    def _way(self, chosen: np.ndarray) -> str:
+        return way_of(self.model) if len(chosen) else POPULAR
 
     def similar_items(self, item: str | int, k: int = 10) -> pl.DataFrame:
         """The k items most like one item, without it.
@@ -242,13 +216,13 @@ class Recommender:
         target = int(self.items.index_of([item])[0])
         if user is not None:
             index = int(self.users.index_of([user])[0])
-            if self.is_trained[index]:
+            if self.everybody.is_trained[index]:
                 return explain_pair(self.scorer, target, user=index, way="known user", top=top)
-            chosen = self._held_out(index)
+            chosen = self.hidden[[index]].indices.astype(np.int64)
         else:
             chosen = np.unique(self.items.index_of(listed(history)))
-        scorer, way = self._stranger(chosen)
-        return explain_pair(scorer or self.scorer, target, chosen=chosen, way=way, top=top)
+        scorer = welcome(self.scorer, one_row(chosen, len(self.items))) if len(chosen) else self.scorer
+        return explain_pair(scorer, target, chosen=chosen, way=self._way(chosen), top=top)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write a run folder: whole, or not at all.

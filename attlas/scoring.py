@@ -17,6 +17,7 @@ from attlas.data.interactions import Interactions
 from attlas.models.protocol import Ranking, Separable, asked_by
 
 DEFAULT_BUDGET = 512 * 2**20
+PAIR_BYTES = 4 * 4 * 1024  # what a pair and the parts it is scored from may take
 CODE_FLOATS = 2048  # what a user's code and the parts it is made of may take
 BLOCK_FLOATS = 2**20  # pairs times code in one block of a catalogue: 4 MB, what two cores' caches hold
 
@@ -68,7 +69,7 @@ class Scorer:
         return (self.inputs.user_lists.find(user_B, item_B) >= 0).cpu().numpy()
 
     def _score_pairs(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
-        pairs = max(1, self.budget // (4 * 4 * 1024))
+        pairs = max(1, self.budget // PAIR_BYTES)
         parts = [
             self.model(**self.inputs.gather(self.names, user[first : first + pairs], item[first : first + pairs]))
             for first in range(0, len(user), pairs)

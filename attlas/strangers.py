@@ -1,112 +1,261 @@
-"""Models for people they were not trained on: one user vector fitted to a history, with everything else frozen.
+"""Whoever the model was not trained on, scored from what they have chosen.
 
-Shapes: N items of the history and negatives drawn against them, D embedding.
+A model that does without ``user`` reads the history as anybody's. One that folds in solves for the user rows; any other
+that names its user tables gets user vectors fitted to the histories with everything else frozen. What is left, and who has
+chosen nothing, gets what is popular. Whatever asks for strangers' scores comes here: answers, reasons and evaluation.
+
+Shapes: S strangers, V users asked for, U users, I items, N items of histories and negatives drawn against them, D embedding.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional
 
-from attlas.data.inputs import History, Inputs, whole
-from attlas.models.protocol import Separable, Welcoming, asked_by
+from attlas.data.inputs import FULL_TABLE_SHARE, History, Inputs, whole
+from attlas.data.interactions import Interactions
+from attlas.models.protocol import Folding, Separable, Welcoming, asked_by
 from attlas.ops.ragged import Ragged
-from attlas.scoring import Scorer
+from attlas.scoring import PAIR_BYTES, Scorer
 
 STEPS = 60
 LEARNING_RATE = 0.1
 NEGATIVES = 4
+POPULAR, READ, FOLDED, FITTED = "popular", "from the history", "folded in by one solve", "fitted user vector"
 
 
-def given_history(inputs: Inputs, items: np.ndarray, asked: np.ndarray | None = None) -> History:
-    """One stranger's history, asked for once, or once per item of ``asked`` without that item.
+class OpenScorer:
+    """A scorer for everybody: who was trained on is scored by the model, others as strangers.
+
+    Args:
+        scorer: of a trained model.
+        chosen_UI: what is known of each user, binary in sorted sparse rows; read for those without training rows only.
+    """
+
+    def __init__(self, scorer: Scorer, chosen_UI: sparse.csr_array):
+        self.scorer, self.chosen_UI = scorer, chosen_UI
+        self.is_trained = np.diff(scorer.train.by_user.indptr) > 0
+
+    @property
+    def train(self) -> Interactions:
+        """What the model's histories are made of."""
+        return self.scorer.train
+
+    @property
+    def users_at_once(self) -> int:
+        """How many users' rows fit the budget."""
+        return self.scorer.users_at_once
+
+    def score_all(self, user: np.ndarray) -> np.ndarray:
+        """The score of every item for each user, float32[V, I]."""
+        score_VI = np.empty((len(user), self.scorer.inputs.sizes.num_items), np.float32)
+        is_trained_V = self.is_trained[user]
+        if is_trained_V.any():
+            score_VI[is_trained_V] = self.scorer.score_all(user[is_trained_V])
+        if not is_trained_V.all():
+            score_VI[~is_trained_V] = score_strangers(self.scorer, self.chosen_UI[user[~is_trained_V]])
+        return score_VI
+
+    def score(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
+        """The score of each pair, float32[B], by the whole catalogue of each user."""
+        users, row_B = np.unique(user, return_inverse=True)
+        return self.score_all(users)[row_B, item]
+
+    def ways(self, user: np.ndarray) -> list[str]:
+        """How each user is scored, [V]."""
+        way, knows_U = way_of(self.scorer.model), np.diff(self.chosen_UI.indptr) > 0
+        return ["known user" if self.is_trained[u] else way if knows_U[u] else POPULAR for u in user]
+
+
+def way_of(model: nn.Module | type) -> str:
+    """How a model scores strangers who have chosen something; a class answers as its instances do."""
+    names = asked_by(model)
+    if "user" not in names:
+        return READ if "user_history" in names else POPULAR
+    if isinstance(model, Folding):
+        return FOLDED
+    return FITTED if isinstance(model, Welcoming) else POPULAR
+
+
+def score_strangers(scorer: Scorer, chosen_SI: sparse.csr_array) -> np.ndarray:
+    """The score of every item for each stranger, float32[S, I].
+
+    Args:
+        chosen_SI: what each of them has chosen, binary in sorted sparse rows.
+    """
+    score_SI = np.empty(chosen_SI.shape, np.float32)
+    score_SI[:] = np.diff(scorer.train.by_item.indptr)
+    row_R = np.flatnonzero(np.diff(chosen_SI.indptr))
+    if len(row_R) and way_of(scorer.model) != POPULAR:
+        host, chosen_RI = welcome(scorer, chosen_SI[row_R]), chosen_SI[row_R]
+        user_R = torch.arange(len(row_R), device=scorer.inputs.device)
+        made = {"user": user_R, "user_history": given_histories(scorer.inputs, chosen_RI)}
+        with torch.inference_mode():
+            score_SI[row_R] = host.score_catalogue(made).float().cpu().numpy()
+    return score_SI
+
+
+def welcome(scorer: Scorer, chosen_SI: sparse.csr_array) -> Scorer:
+    """A scorer whose users 0 to S - 1 are the strangers; for a model that can make nothing of a history, the same scorer."""
+    model, way = scorer.model, way_of(scorer.model)
+    if way == FOLDED:
+        assert isinstance(model, Folding)
+        (table,) = model.user_tables
+        with torch.no_grad():
+            host = _with_users(model, {table: model.fold_in(given_histories(scorer.inputs, chosen_SI))})
+    elif way == FITTED:
+        host = fit_users(model, scorer, chosen_SI)
+    else:
+        return scorer
+    return Scorer(host, scorer.inputs, like=scorer)
+
+
+def one_row(items: np.ndarray, num_items: int) -> sparse.csr_array:
+    """What one stranger has chosen, [1, I], from sorted indices."""
+    return sparse.csr_array((np.ones(len(items), np.float32), items, np.array([0, len(items)])), shape=(1, num_items))
+
+
+def given_history(inputs: Inputs, items: np.ndarray) -> History:
+    """One stranger's history, asked for once.
 
     Args:
         inputs: whose device is used.
-        items: sorted indices of the items chosen, each once.
-        asked: items whose pairs shall leave themselves out.
+        items: sorted indices of the items chosen (or of the users who chose), each once.
     """
-    device = inputs.device
-    index_N = torch.as_tensor(items, dtype=torch.int64, device=device)
-    lists = Ragged(torch.tensor([0, len(items)], device=device), torch.arange(len(items), device=device), len(items))
-    if asked is None:
-        row_B = torch.zeros(1, dtype=torch.int64, device=device)
-        return History(index_N, lists, row_B, torch.full_like(row_B, -1))
-    place_B = np.searchsorted(items, asked)
-    is_own_B = np.isin(asked, items)
-    left_out_B = torch.from_numpy(np.where(is_own_B, place_B, -1)).to(device)
-    return History(index_N, lists, torch.zeros_like(left_out_B), left_out_B)
+    lists = Ragged(_long(np.array([0, len(items)]), inputs), _long(np.arange(len(items)), inputs), len(items))
+    row_B = torch.zeros(1, dtype=torch.int64, device=inputs.device)
+    return History(_long(items, inputs), lists, row_B, torch.full_like(row_B, -1))
+
+
+def given_histories(
+    inputs: Inputs, chosen_SI: sparse.csr_array, row_B: np.ndarray | None = None, asked_B: np.ndarray | None = None
+) -> History:
+    """Strangers' histories, each asked for once, or by pairs of which each leaves its own item out.
+
+    Args:
+        inputs: whose device is used.
+        chosen_SI: what each stranger has chosen, in sorted sparse rows.
+        row_B, asked_B: the stranger and the item of each pair.
+    """
+    start, index, width = chosen_SI.indptr, chosen_SI.indices.astype(np.int64), chosen_SI.shape[1]
+    distinct = np.unique(index) if len(index) < FULL_TABLE_SHARE * width else np.arange(width)
+    place = np.searchsorted(distinct, index)
+    lists = Ragged(_long(start, inputs), _long(place, inputs), len(distinct))
+    if row_B is None or asked_B is None:
+        asker_S = torch.arange(lists.count, device=inputs.device)
+        return History(_long(distinct, inputs), lists, asker_S, torch.full_like(asker_S, -1))
+    asker_B = _long(row_B, inputs)
+    left_out_B = Ragged(lists.start, _long(index, inputs), width).find(asker_B, _long(asked_B, inputs))
+    return History(_long(distinct, inputs), lists, asker_B, left_out_B)
+
+
+def _long(values: np.ndarray, inputs: Inputs) -> Tensor:
+    return torch.as_tensor(values, dtype=torch.int64, device=inputs.device)
 
 
 def fit_user(model: nn.Module, scorer: Scorer, items: np.ndarray) -> nn.Module:
-    """The same model with one user only, the stranger, whose vectors explain the given history best.
+    """As ``fit_users`` for one stranger: sorted indices of the items chosen, each once."""
+    return fit_users(model, scorer, one_row(items, scorer.inputs.sizes.num_items))
+
+
+def fit_users(model: nn.Module, scorer: Scorer, chosen_SI: sparse.csr_array) -> nn.Module:
+    """The same model with the strangers for its users, whose vectors explain the given histories best.
 
     The loss is the pointwise one on the history and random other items, plus a Gaussian prior with the mean and spread of
-    the vectors of the users that the model knows. Equal histories give equal vectors.
+    the vectors of the users that were trained on. Equal histories give equal vectors: a stranger's depends on nobody else's,
+    so that many are fitted in one descent.
 
     Args:
         model: one that names its user tables; it is not changed.
         scorer: of that model.
-        items: sorted indices of the items chosen, each once.
+        chosen_SI: what each stranger has chosen, binary in sorted sparse rows, none of them empty.
     """
     assert isinstance(model, Welcoming)
-    stranger, tables, priors = _alone(model)
-    rng = np.random.default_rng(len(items))
-    others = np.setdiff1d(np.arange(scorer.inputs.sizes.num_items), items)
-    drawn = rng.choice(others, size=NEGATIVES * len(items)) if len(others) else others
-    pairs = np.concatenate([items, drawn])
-    label = torch.zeros(len(pairs), device=scorer.inputs.device)
-    label[: len(items)] = 1.0
+    fitted = [_descend(model, scorer, chosen_SI[block]) for block in _blocks(chosen_SI, scorer.budget // PAIR_BYTES)]
+    return _with_users(model, {name: torch.cat([rows[name] for rows in fitted]) for name in model.user_tables})
+
+
+def _blocks(chosen_SI: sparse.csr_array, pairs: int) -> Iterator[slice]:
+    """Rows whose items and negatives together are no more than so many pairs; a row may be alone with more."""
+    first = 0
+    while first < chosen_SI.shape[0]:
+        most = chosen_SI.indptr[first] + pairs // (1 + NEGATIVES)
+        past = max(first + 1, int(np.searchsorted(chosen_SI.indptr, most, side="right")) - 1)
+        yield slice(first, past)
+        first = past
+
+
+def _descend(model: nn.Module, scorer: Scorer, chosen_SI: sparse.csr_array) -> dict[str, Tensor]:
+    """The fitted rows of each user table, [S, D]."""
+    priors = _priors(model, scorer)
+    rows = {name: mean.repeat(chosen_SI.shape[0], 1) for name, (mean, _) in priors.items()}
+    stranger = _with_users(model, rows, freeze=False)
+    owner, item, label_N = _pairs(chosen_SI, scorer.inputs)
+    score = _scores_of(stranger, scorer, given_histories(scorer.inputs, chosen_SI, owner, item), item)
+    tables = [getattr(stranger, name).weight for name in rows]
     optimizer = torch.optim.Adam(tables, lr=LEARNING_RATE)
-    score = _scores_of(stranger, scorer, items, pairs)
     for _ in range(STEPS):
-        loss = functional.binary_cross_entropy_with_logits(score(), label, reduction="sum")
-        for table, (mean, variance) in zip(tables, priors, strict=True):
+        loss = functional.binary_cross_entropy_with_logits(score(), label_N, reduction="sum")
+        for table, (mean, variance) in zip(tables, priors.values(), strict=True):
             loss = loss + 0.5 * ((table - mean).square() / variance).sum()
-        gradients = torch.autograd.grad(loss, tables)
-        for table, gradient in zip(tables, gradients, strict=True):
+        for table, gradient in zip(tables, torch.autograd.grad(loss, tables), strict=True):
             table.grad = gradient
         optimizer.step()
-    for table in tables:
-        table.requires_grad_(False)
+    return {name: table.detach() for name, table in zip(rows, tables, strict=True)}
+
+
+def _priors(model: Any, scorer: Scorer) -> dict[str, tuple[Tensor, Tensor]]:
+    """Mean and variance, [1, D] each, of the trained users' rows in each table; rows never trained on say nothing."""
+    trained = np.flatnonzero(np.diff(scorer.train.by_user.indptr))
+    priors = {}
+    for name in model.user_tables:
+        known = getattr(model, name).weight.detach()
+        known = known if len(trained) == len(known) else known[_long(trained, scorer.inputs)]
+        mean = known.mean(0, keepdim=True)
+        variance = known.var(0, keepdim=True) if len(known) > 1 else torch.ones_like(mean)
+        priors[name] = mean, variance.clamp_min(1e-8)
+    return priors
+
+
+def _pairs(chosen_SI: sparse.csr_array, inputs: Inputs) -> tuple[np.ndarray, np.ndarray, Tensor]:
+    """Stranger, item and label of each pair: what was chosen and, drawn for each stranger alone, what was not."""
+    items, label = [], []
+    for chosen in np.split(chosen_SI.indices.astype(np.int64), chosen_SI.indptr[1:-1]):
+        others = np.setdiff1d(np.arange(inputs.sizes.num_items), chosen)
+        rng = np.random.default_rng(len(chosen))
+        drawn = rng.choice(others, size=NEGATIVES * len(chosen)) if len(others) else others
+        items.append(np.concatenate([chosen, drawn]))
+        label.append(np.arange(len(items[-1])) < len(chosen))
+    owner = np.repeat(np.arange(len(items)), [len(pairs) for pairs in items])
+    label_N = torch.from_numpy(np.concatenate(label)).float().to(inputs.device)
+    return owner, np.concatenate(items), label_N
+
+
+def _with_users(model: nn.Module, rows: dict[str, Tensor], *, freeze: bool = True) -> nn.Module:
+    """The model with other rows in its user tables, and everything else shared."""
+    stranger = copy.copy(model)
+    stranger._modules = dict(model._modules)
+    for name, table in rows.items():
+        stranger._modules[name] = nn.Embedding.from_pretrained(table, freeze=freeze)
     return stranger
 
 
-def _alone(model: nn.Module) -> tuple[nn.Module, list[Tensor], list[tuple[Tensor, Tensor]]]:
-    """The model with user tables of one row each at the mean of the known users; those rows; their means and variances."""
-    stranger = copy.copy(model)
-    stranger._modules = dict(model._modules)
-    rows, priors = [], []
-    for name in model.user_tables:  # type: ignore[union-attr]
-        known = getattr(model, name).weight.detach()
-        mean = known.mean(0, keepdim=True)
-        table = nn.Embedding.from_pretrained(mean.clone(), freeze=False)
-        stranger._modules[name] = table
-        rows.append(table.weight)
-        variance = known.var(0, keepdim=True) if len(known) > 1 else torch.ones_like(mean)
-        priors.append((mean, variance.clamp_min(1e-8)))
-    return stranger, rows, priors
-
-
-def _scores_of(stranger: nn.Module, scorer: Scorer, items: np.ndarray, pairs: np.ndarray) -> Any:
-    """A function that scores the stranger with each item of ``pairs``; what does not depend on the vectors is made once."""
-    device = scorer.inputs.device
-    user = np.zeros(len(pairs), np.int64)
-    made: dict[str, Any] = {
-        "user": torch.from_numpy(user).to(device),
-        "item": torch.from_numpy(pairs).to(device),
-        "user_history": given_history(scorer.inputs, items, pairs),
-    }
+def _scores_of(stranger: nn.Module, scorer: Scorer, history: History, item: np.ndarray) -> Any:
+    """A function that scores each pair; what does not depend on the vectors is made once."""
+    item_N = _long(item, scorer.inputs)
+    made: dict[str, Any] = {"user": history.row, "item": item_N, "user_history": history}
     if isinstance(stranger, Separable):
         names = asked_by(stranger, "encode_user")
-        code_NC = scorer.item_code[made["item"]].clone()
+        code_NC = scorer.item_code[item_N].clone()
         return lambda: stranger.match(stranger.encode_user(**{name: made[name] for name in names}), code_NC)
     names = asked_by(stranger)
     if "item_history" in names:
-        made["item_history"] = whole(scorer.inputs.item_lists, made["item"])
+        made["item_history"] = whole(scorer.inputs.item_lists, item_N)
     return lambda: stranger(**{name: made[name] for name in names})

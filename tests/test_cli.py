@@ -257,7 +257,7 @@ def test_ctrl_c_before_anything_began_says_so(club_files: Path, command: Callabl
 def test_ctrl_c_in_a_fit_without_a_folder_says_that_nothing_was_kept(
     club_files: Path, command: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("attlas.runner.train_model", interrupted)
+    monkeypatch.setattr("attlas.trial.train_model", interrupted)
     said = command("fit", "--data", club_files / "ratings.csv", "--model", "ease")
     assert (said.code, said.err.splitlines()[-1]) == (130, "attlas: stopped; nothing was kept; give --out next time")
 

@@ -164,7 +164,7 @@ def test_interactions_a_frame_and_a_path_are_split_as_the_settings_say(kind: str
 def test_without_validation_all_but_the_test_part_is_trained_on(club: Any) -> None:
     made, said = load_split(DataConfig(validation="none"), club.interactions)
     assert (made.valid, len(made.train), len(made.test)) == (None, 810, 90)
-    assert said[-1] == "split global-time: 810 rows train, 0 validation, 90 test"
+    assert said[-1] == "split global-time (chosen since times are known): 810 rows train, 0 validation, 90 test"
 
 
 def test_rows_that_a_split_drops_are_told(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_nothing_to_read_is_refused() -> None:
 def test_what_is_remembered_in_a_folder_is_recalled(tmp_path: Path) -> None:
     made = Experiment.from_file(written(tmp_path, WHOLE))
     remember(tmp_path / "run", made, "abc")
-    again, fingerprint = recall(tmp_path / "run")
+    again, fingerprint, _ = recall(tmp_path / "run")
     assert (again.to_dict(), fingerprint) == (made.to_dict(), "abc")
 
 

@@ -27,18 +27,20 @@ FLOORS: list[set[str]] = [
     {"ops"},
     {"data"},
     {"models"},
-    {"scoring", "training"},
-    {"recommender", "artefact", "answers", "reasons", "strangers", "explanation", "catalogue", "evaluation"},
-    {"experiment", "runner", "export"},
+    {"scoring", "strangers", "training"},
+    {"recommender", "artefact", "answers", "reasons", "explanation", "catalogue", "evaluation"},
+    {"experiment", "trial", "final", "runner", "export"},
     {"tune"},
     {"compare", "audit", "faithfulness", "demo", "page"},
     {"cli", "web", "__main__"},
 ]
 FACADE_FLOOR = 7  # what `import attlas` offers comes from floor 6 at the highest
-RECOMMENDER = {"recommender", "artefact", "answers", "reasons", "strangers", "explanation", "catalogue"}
+RECOMMENDER = {"recommender", "artefact", "answers", "reasons", "explanation", "catalogue"}
 SIDEWAYS = {(one, other) for one in RECOMMENDER for other in RECOMMENDER}
 SIDEWAYS |= {(room, "errors") for room in FLOORS[0]}
-SIDEWAYS |= {("runner", "experiment"), ("runner", "export"), ("__main__", "cli"), ("demo", "page")}
+STAGES = ("experiment", "trial", "final", "runner")  # each knows those before it
+SIDEWAYS |= {(one, other) for place, one in enumerate(STAGES) for other in STAGES[:place]}
+SIDEWAYS |= {("strangers", "scoring"), ("runner", "export"), ("__main__", "cli"), ("demo", "page")}
 
 METRICS = re.compile(r"(hr|ndcg|recall|precision|map|mrr|auc)(@\d+)?")
 MAY_DIFFERENTIATE = {"attlas/training/fit.py", "attlas/strangers.py"}

@@ -13,6 +13,7 @@ import pytest
 import attlas
 from attlas.data.split import Split, read_split
 from attlas.errors import ArtefactError, ConfigError, TooLarge
+from attlas.evaluation.evaluate import evaluate
 from attlas.experiment import Experiment
 from attlas.models import MODELS
 from attlas.runner import evaluate_run, fit, run
@@ -333,12 +334,66 @@ def test_a_run_on_data_in_memory_says_that_it_needs_them_to_be_evaluated(finishe
         evaluate_run(finished[0])
 
 
+@pytest.fixture(scope="module")
+def strangers(club: Any) -> Split:
+    """The club with users that are held out whole."""
+    return attlas.split(club.interactions, "held-out-users")
+
+
+def test_early_stopping_measures_the_validation_users_as_strangers(strangers: Split) -> None:
+    made = run(delf(), data=strangers)
+    epochs = made.card["training"]["valid"]["epoch"]
+    again = run(delf(epochs=epochs), data=dataclasses.replace(strangers, valid=None))
+    report = evaluate(again.scorer, strangers, part="valid", k=10)
+    assert report.ways == {"fitted user vector": len(np.unique(strangers.valid.user))}
+    assert report.mean("ndcg@10") == made.card["training"]["valid"]["value"]
+
+
+def test_a_refit_learns_all_rows_of_validation_users_and_none_of_test_users(strangers: Split) -> None:
+    made = fit(strangers, "ease", refit=True)
+    learnt = made.inputs.train
+    for part, count in ((strangers.valid, "all"), (strangers.test, "none")):
+        users = np.unique(part.user)
+        rows = int(np.isin(learnt.user, users).sum())
+        whole = len(part) + int(np.isin(strangers.given.user, users).sum())
+        assert rows == (whole if count == "all" else 0)
+    assert made.report.users.tolist() == np.unique(strangers.test.user).tolist()
+
+
+def test_a_user_that_was_held_out_whole_is_answered_from_all_rows_that_are_known(strangers: Split, tmp_path: Path) -> None:
+    fit(strangers, "ease", out=tmp_path / "run")
+    made = attlas.load(tmp_path / "run")
+    user = int(strangers.test.user[0])
+    chosen = [*strangers.given.by_user[[user]].indices, *strangers.test.by_user[[user]].indices]
+    answer = made.recommend(made.users.ids_of([user]), 5)
+    assert answer.drop("user").equals(made.recommend_for(made.items.ids_of(chosen), 5))
+    assert set(answer["way"]) == {"from the history"}
+
+
+def test_evaluate_run_refuses_other_given_rows(strangers: Split, tmp_path: Path) -> None:
+    made = fit(strangers, "ease", out=tmp_path / "run")
+    assert evaluate_run(tmp_path / "run", data=strangers, k=(10, 20))[0].to_dict() == made.report.to_dict()
+    other = dataclasses.replace(strangers, given=strangers.given.take(np.arange(1, len(strangers.given))))
+    with pytest.raises(ArtefactError, match=r"the given rows are not those that .* was measured with; point --data"):
+        evaluate_run(tmp_path / "run", data=other)
+
+
+def test_people_hear_who_is_a_stranger(club: Any) -> None:
+    notes = Notes()
+    run(Experiment.of({"data": {"split": "held-out-users"}}), data=club.interactions, tell=notes)
+    parts = attlas.split(club.interactions, "held-out-users")
+    counts = f"{len(parts.train)} rows train, {len(parts.valid)} validation, {len(parts.test)} test"
+    assert f"split held-out-users: {counts}" in notes.sentences
+    known = f"strangers to training, known by {len(parts.given)} given rows"
+    assert f"8 validation and 8 test users are {known}" in notes.sentences
+
+
 def test_people_hear_of_the_data_the_epochs_and_the_refit(club_files: Path) -> None:
     notes = Notes()
     tables = {**delf(epochs=1, refit=True).to_dict(), "data": {"source": str(club_files / "ratings.csv")}}
     run(Experiment.of(tables), tell=notes)
     assert "900 rows read, 900 kept" in notes.sentences
-    assert "split global-time: 720 rows train, 90 validation, 90 test" in notes.sentences
+    assert "split global-time (chosen since times are known): 720 rows train, 90 validation, 90 test" in notes.sentences
     assert "refit on training and validation for 1 epochs" in notes.sentences
     assert [sentence.split("  ")[0] for sentence in notes.sentences[-3:]][0::2] == ["fit epoch 1", "refit epoch 1"]
 

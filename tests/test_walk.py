@@ -38,7 +38,7 @@ def test_fit_answers_with_one_document_and_tells_of_its_progress_on_stderr_only(
     assert (said.code, said.json["model"]["name"], said.json["data"]["users"]) == (0, model, 80)
     assert said.json["reports"][0]["means"].keys() >= {"hr@10", "ndcg@20", "auc"}
     assert "900 rows read, 900 kept" in said.err
-    assert "split global-time: 720 rows train, 90 validation, 90 test" in said.err
+    assert "split global-time (chosen since times are known): 720 rows train, 90 validation, 90 test" in said.err
     assert len(re.findall(r"^fit epoch \d", said.err, re.MULTILINE)) == len(said.json["training"]["losses"])
 
 

@@ -80,6 +80,7 @@ def fit(
     model: option.Model = None,
     out: option.Out = None,
     resume: option.Resume = None,
+    final: option.Final = None,
     items: option.Items = None,
     user: option.User = None,
     item: option.Item = None,
@@ -100,7 +101,7 @@ def fit(
 
     Example: [bold]attlas fit --data ratings.csv --model delf --out runs/delf[/bold]
 
-    Stopped or killed, it goes on with [bold]attlas fit --resume runs/delf[/bold] and ends with the same weights.
+    [bold]attlas fit --resume RUN[/bold] goes on after a kill, [bold]attlas fit --final RUN[/bold] trains anew on all rows.
     """
     from attlas.cli.fitting import fit_from_options
 
@@ -111,8 +112,8 @@ def fit(
         "training": {"epochs": epochs, "refit": refit, "seed": seed, "device": device, "memory": memory},
         "evaluation": {"protocol": protocol or None},
     }
-    card = fit_from_options(config, tables, setting or [], out=out, resume=resume, tell=_terminal())
-    return show.show_json(card) if as_json else show.show_reports(card["reports"], title=card["model"]["name"])
+    card = fit_from_options(config, tables, setting or [], out=out, resume=resume, final=final, tell=_terminal())
+    return show.show_json(card) if as_json else show.show_reports(card["reports"], title=show.heading(card))
 
 
 @app.command()

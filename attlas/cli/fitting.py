@@ -9,6 +9,7 @@ from typing import Any
 from attlas.artefact import MANIFEST, is_unfinished
 from attlas.errors import ConfigError, Interrupted
 from attlas.experiment import Experiment, read_toml, recall
+from attlas.final import final_folder, fit_final
 from attlas.runner import run
 from attlas.telling import Teller
 
@@ -20,24 +21,30 @@ def fit_from_options(
     *,
     out: Path | None,
     resume: Path | None,
+    final: Path | None,
     tell: Teller,
 ) -> dict[str, Any]:
     """Fit, and return the card of the run. Options override the TOML file, ``--set`` overrides both.
+
+    With ``final``, a run is trained anew on all rows.
 
     Raises:
         ConfigError: options that do not go together.
         Interrupted: Ctrl-C; the message says how to go on.
     """
-    if resume:
-        given = [name for table in options.values() for name, value in table.items() if value is not None]
-        if config or out or settings or given:
-            raise ConfigError("--resume takes the settings noted in the run; give it alone")
-        experiment, _ = recall(resume)
-    else:
-        experiment = Experiment.of(_merged(config, options, settings))
-    folder = resume or out
+    given = [name for table in options.values() for name, value in table.items() if value is not None]
+    if resume and (config or out or final or settings or given):
+        raise ConfigError("--resume takes the settings noted in the run; give it alone")
+    if final and (config or settings or given not in ([], ["source"])):
+        raise ConfigError("--final takes the settings noted in the run; only --data and --out go with it")
+    folder = resume or out or (final_folder(final) if final else None)
     try:
-        card = run(experiment, out=folder, resume=resume is not None, tell=tell).card
+        if final:
+            card = fit_final(final, data=options["data"]["source"], out=out, tell=tell).card
+            tell.say(f"the final model is in {folder}")
+        else:
+            experiment = recall(resume).experiment if resume else Experiment.of(_merged(config, options, settings))
+            card = run(experiment, out=folder, resume=resume is not None, tell=tell).card
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; {_kept(folder)}") from None
     if folder is None:

@@ -28,8 +28,19 @@ User = Annotated[str | None, _text("Name of the user column.", "guessed")]
 Item = Annotated[str | None, _text("Name of the item column.", "guessed")]
 Rating = Annotated[str | None, _text("Name of the rating column.", "guessed")]
 Time = Annotated[str | None, _text("Name of the time column.", "guessed")]
+Final = Annotated[
+    Path | None,
+    _text(
+        "Train this finished run anew on all its rows, test rows too, with its settings and best number of epochs; no metrics."
+    ),
+]
 Split = Annotated[
-    str | None, _text("leave-last-out, leave-random-out, user-ratio, user-time, global-ratio or global-time.", "auto")
+    str | None,
+    _text(
+        "leave-last-out, leave-random-out, user-ratio, user-time, global-ratio, global-time, held-out-users (whole, strangers "
+        "to training, known by a part of their rows) or held-out-users-time.",
+        "global-time where times are known, else user-ratio",
+    ),
 ]
 Validation = Annotated[str | None, _text("For given files: leave-last-out, leave-random-out or none.", "auto")]
 Protocols = Annotated[

@@ -50,6 +50,14 @@ def report_rows(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+def heading(card: Mapping[str, Any]) -> str:
+    """What stands above a run's metrics: its model, and for a final fit on which run they were measured."""
+    name = str(card["model"]["name"])
+    if "final" not in card:
+        return name
+    return f"{name}, measured on {card['final']['metrics_are_of']} before it was trained anew on all rows"
+
+
 def show_reports(reports: Sequence[Mapping[str, Any]], *, title: str) -> None:
     """The metrics of every protocol, each protocol in a table of its own, since they do not compare."""
     for report in reports:

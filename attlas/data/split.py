@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
+from attlas.data.given import given_files, given_parts
 from attlas.data.interactions import Interactions
-from attlas.data.readers import bulk_index, read_given_rows, read_negatives, with_facts
-from attlas.data.vocabulary import Vocabulary
+from attlas.data.readers import with_facts
 from attlas.errors import ConfigError, DataError, nearest
 
 LEAVE_ONE_OUT = {"leave-last-out": "last", "leave-random-out": "random"}
@@ -22,7 +21,8 @@ RATIOS = {
     "global-ratio": ("global", "random"),
     "global-time": ("global", "time"),
 }
-CODES = ("auto", *LEAVE_ONE_OUT, *RATIOS)
+STRANGERS = {"held-out-users": "random", "held-out-users-time": "time"}
+CODES = ("auto", *LEAVE_ONE_OUT, *RATIOS, *STRANGERS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,7 @@ class Split:
         code: how it was made, in a few characters, for instance ``leave-last-out``.
         candidates: int64[N, C], the items that each of the N test rows is ranked against (given files only), or None.
         dropped: how many rows were left aside for which reason.
+        given: where users were held out whole, the rows by which those of validation and test are known; None elsewhere.
     """
 
     train: Interactions
@@ -44,6 +45,7 @@ class Split:
     code: str
     candidates: np.ndarray | None = None
     dropped: dict[str, int] = field(default_factory=dict)
+    given: Interactions | None = None
 
 
 def split(
@@ -60,8 +62,8 @@ def split(
     Args:
         code: one of ``CODES``; ``auto`` is ``global-time`` where times are known, else ``user-ratio``.
         seed: what random orders depend on.
-        test, valid: fractions in 0..1 of the rows, for the codes that take a share (default 0.1 each); ``valid=0`` makes no
-            validation part, for every code.
+        test, valid: fractions in 0..1 of the rows, or of the users where users are held out, for the codes that take a share
+            (default 0.1 each); ``valid=0`` makes no validation part, for every code.
         keep_cold: keep held-out rows whose user or item has no training row.
     """
     if code == "auto":
@@ -72,10 +74,12 @@ def split(
                 f"split {code!r} holds out one row per user and takes no fraction; leave test and valid out, or valid=0"
             )
         return leave_one_out(data, order=LEAVE_ONE_OUT[code], seed=seed, validation=valid != 0, keep_cold=keep_cold)
-    if code not in RATIOS:
+    if code not in CODES:
         raise ConfigError(f"there is no split {code!r}; {nearest(code, CODES)}")
-    scope, order = RATIOS[code]
     shares = {name: share for name, share in (("test", test), ("valid", valid)) if share is not None}
+    if code in STRANGERS:
+        return hold_out_users(data, order=STRANGERS[code], seed=seed, keep_cold=keep_cold, **shares)
+    scope, order = RATIOS[code]
     return by_ratio(data, scope=scope, order=order, seed=seed, keep_cold=keep_cold, **shares)
 
 
@@ -128,19 +132,55 @@ def by_ratio(
     """
     _check_option("scope", scope, ("user", "global"))
     _check_option("order", order, ("random", "time"))
-    if not (0 < test < 1 and 0 <= valid < 1 and test + valid < 1):
-        raise ConfigError(
-            f"test={test}, valid={valid}: expected fractions with test above 0, valid not below 0 and a sum below 1"
-        )
+    _check_shares(test, valid)
     group = data.user if scope == "user" else np.zeros(len(data), np.int64)
     from_end, size = _places_from_end(data, group, order, seed)
-    # In binary fractions 50 * 0.29 is 14.499999999999998; the small addend lets it round up as 14.5 does.
-    num_test = np.minimum(np.floor(size * test + 0.5 + 1e-9), size - 1)
-    num_held = np.minimum(np.floor(size * (test + valid) + 0.5 + 1e-9), size - 1)
+    num_test = np.minimum(_rounded(size * test), size - 1)
+    num_held = np.minimum(_rounded(size * (test + valid)), size - 1)
     is_test = from_end < num_test
     is_valid = ~is_test & (from_end < num_held)
     code = f"{scope}-time" if order == "time" else f"{scope}-ratio"
     return _parts(data, is_test, is_valid & (valid > 0), code, keep_cold=keep_cold)
+
+
+def hold_out_users(
+    data: Interactions,
+    *,
+    order: str = "random",
+    given: float = 0.8,
+    test: float = 0.1,
+    valid: float = 0.1,
+    seed: int = 1,
+    keep_cold: bool = False,
+) -> Split:
+    """Strong generalisation: a share of the users is held out whole, so that training has no row of theirs.
+
+    Of each of them some rows are given, by which a model may know them, and the rest are to be ranked. Users with one row
+    stay in training.
+
+    Args:
+        order: which rows are given: ``random`` any (Liang et al. 2018), ``time`` the earliest.
+        given: the fraction of a held-out user's rows, in 0..1, that is given: at least one, and never all.
+        test, valid: fractions in 0..1 of the users with two rows or more; ``valid=0`` makes no validation part.
+        seed: what the drawing of users and the random order depend on.
+        keep_cold: keep given and held-out rows whose item has no training row.
+
+    Raises:
+        ConfigError: fractions that leave nobody to train on, or ``order="time"`` for data without times.
+        DataError: there are too few users for a test part.
+    """
+    _check_option("order", order, STRANGERS.values())
+    _check_shares(test, valid)
+    if not 0 < given < 1:
+        raise ConfigError(f"given={given}: expected a fraction between 0 and 1 of each held-out user's rows")
+    from_end, size = _places_from_end(data, data.user, order, seed)
+    is_ranked = from_end < np.clip(_rounded(size * (1 - given)), 1, size - 1)
+    able = np.random.default_rng([seed, 1]).permutation(np.unique(data.user[size >= 2]))
+    tested, validated, _ = np.split(able, _rounded(len(able) * np.array([test, test + valid])).astype(int))
+    of_test, of_valid = np.isin(data.user, tested), np.isin(data.user, validated)
+    code = next(code for code, known in STRANGERS.items() if known == order)
+    is_given = (of_test | of_valid) & ~is_ranked
+    return _parts(data, of_test & is_ranked, of_valid & is_ranked, code, keep_cold=keep_cold, is_given=is_given)
 
 
 def hold_out_one(train: Interactions, *, order: str, seed: int = 1) -> tuple[Interactions, Interactions]:
@@ -176,28 +216,42 @@ def _places_from_end(data: Interactions, group: np.ndarray, order: str, seed: in
     return from_end, sizes[group]
 
 
-def _parts(data: Interactions, is_test: np.ndarray, is_valid: np.ndarray, code: str, *, keep_cold: bool) -> Split:
-    train = data.take(~(is_test | is_valid))
+def _rounded(count: np.ndarray) -> np.ndarray:
+    # In binary fractions 50 * 0.29 is 14.499999999999998; the small addend lets it round up as 14.5 does.
+    return np.floor(count + 0.5 + 1e-9)
+
+
+def _parts(
+    data: Interactions, is_test: np.ndarray, is_valid: np.ndarray, code: str, *, keep_cold: bool, is_given: Any = None
+) -> Split:
+    held = {"test": is_test, "validation": is_valid} | ({} if is_given is None else {"given": is_given})
+    is_train = ~np.any([*held.values()], axis=0)
     dropped: dict[str, int] = {}
     if not keep_cold:
-        is_test = is_test & _warm(data, is_test, train, "test", dropped)
-        is_valid = is_valid & _warm(data, is_valid, train, "validation", dropped)
-    if not is_test.any():
+        knows_item = (np.bincount(data.item[is_train], minlength=len(data.items)) > 0)[data.item]
+        is_known = is_train if is_given is None else is_given & knows_item
+        knows_user = (np.bincount(data.user[is_known], minlength=len(data.users)) > 0)[data.user]
+        missing = "training" if is_given is None else "given"
+        for part, rows in held.items():
+            cold = {"items without training": rows & ~knows_item, f"users without {missing}": rows & knows_item & ~knows_user}
+            dropped |= {f"{part} rows of {what} rows": int(cut.sum()) for what, cut in cold.items() if cut.any()}
+            held[part] = rows & knows_item & knows_user
+    if not held["test"].any():
         why = "; " + "; ".join(f"{count:,} {reason} dropped" for reason, count in dropped.items()) if dropped else ""
         raise DataError(
             f"{len(data):,} rows of {len(data.users):,} users are too few to hold out a test part by {code!r}{why}; "
             "bring more rows per user, or split another way: 'leave-last-out' or 'global-ratio'"
         )
-    valid = data.take(is_valid) if is_valid.any() else None
-    return Split(train, valid, data.take(is_test), code, dropped=dropped)
+    train, test = data.take(is_train), data.take(held["test"])
+    valid = data.take(held["validation"]) if held["validation"].any() else None
+    return Split(train, valid, test, code, dropped=dropped, given=None if is_given is None else data.take(held["given"]))
 
 
-def _warm(data: Interactions, held: np.ndarray, train: Interactions, part: str, dropped: dict[str, int]) -> np.ndarray:
-    knows_user = np.bincount(train.user, minlength=len(data.users))[data.user] > 0
-    knows_item = np.bincount(train.item, minlength=len(data.items))[data.item] > 0
-    cold = {"users": held & ~knows_user, "items": held & knows_user & ~knows_item}
-    dropped |= {f"{part} rows of {noun} without training rows": int(rows.sum()) for noun, rows in cold.items() if rows.any()}
-    return knows_user & knows_item
+def _check_shares(test: float, valid: float) -> None:
+    if not (0 < test < 1 and 0 <= valid < 1 and test + valid < 1):
+        raise ConfigError(
+            f"test={test}, valid={valid}: expected fractions with test above 0, valid not below 0 and a sum below 1"
+        )
 
 
 def _check_option(option: str, value: str, known: Iterable[str]) -> None:
@@ -208,7 +262,7 @@ def _check_option(option: str, value: str, known: Iterable[str]) -> None:
 
 def looks_like_split(folder: str | Path) -> bool:
     """Whether a folder holds files that ``read_split`` reads."""
-    return Path(folder).is_dir() and bool(_given_files(Path(folder)))
+    return Path(folder).is_dir() and bool(given_files(Path(folder)))
 
 
 def read_split(folder: str | Path, *, validation: str = "auto", seed: int = 1, items: Any = None) -> Split:
@@ -225,13 +279,13 @@ def read_split(folder: str | Path, *, validation: str = "auto", seed: int = 1, i
         items: a path or frame with titles and other facts about the items.
     """
     _check_option("validation", validation, ("auto", "none", *LEAVE_ONE_OUT))
-    found = _given_files(Path(folder))
+    found = given_files(Path(folder))
     if not found:
         raise DataError(
             f"{folder} holds no given split; expected exactly one NAME.train.rating with its NAME.test.rating, or train.txt "
             "with test.txt, packed with gzip or not"
         )
-    train, test, candidates = _given_parts(**found)
+    train, test, candidates = given_parts(**found)
     if items is not None:
         train = with_facts(train, items)
         test = replace(test, items=train.items)
@@ -241,35 +295,3 @@ def read_split(folder: str | Path, *, validation: str = "auto", seed: int = 1, i
         return Split(train, None, test, "given", candidates)
     train, valid = hold_out_one(train, order=LEAVE_ONE_OUT[validation], seed=seed)
     return Split(train, valid if len(valid) else None, test, f"given+{validation}", candidates)
-
-
-def _given_files(folder: Path) -> dict[str, Path]:
-    names = {child.name.removesuffix(".gz"): child for child in sorted(folder.iterdir())} if folder.is_dir() else {}
-    trains = [name for name in names if name.endswith(".train.rating")]
-    if len(trains) == 1:
-        stem = trains[0].removesuffix(".train.rating")
-        wanted = {"train": trains[0], "test": f"{stem}.test.rating", "negative": f"{stem}.test.negative"}
-    else:
-        stem = next((stem for stem in ("{}.txt", "{}ingdata.txt") if stem.format("train") in names), "")
-        wanted = {"train": stem.format("train"), "test": "testdata.txt" if "ing" in stem else "test.txt"}
-    found = {part: names[name] for part, name in wanted.items() if name in names}
-    return found if {"train", "test"} <= set(found) else {}
-
-
-def _given_parts(train: Path, test: Path, negative: Path | None = None) -> tuple[Interactions, Interactions, np.ndarray | None]:
-    parts = [read_given_rows(train), read_given_rows(test)]
-    listed = read_negatives(negative, parts[1]) if negative else pl.DataFrame({"none": []}, schema={"none": pl.String})
-    candidate = listed.unpivot()["value"]
-    users = _numbered([part.users.ids for part in parts], "user")
-    items = _numbered([*(part.items.ids for part in parts), candidate], "item")
-    for place, part in enumerate(parts):
-        user, item = bulk_index(part.users.ids, users)[part.user], bulk_index(part.items.ids, items)[part.item]
-        parts[place] = replace(part, users=users, items=items, user=user, item=item)
-    candidates = np.ascontiguousarray(bulk_index(candidate, items).reshape(listed.width, -1).T)
-    return parts[0], parts[1], candidates if negative else None
-
-
-def _numbered(ids: list[pl.Series], noun: str) -> Vocabulary:
-    known = pl.concat([part.alias("id") for part in ids]).unique(maintain_order=True)
-    numbers = known.cast(pl.Int64, strict=False)
-    return Vocabulary(known if numbers.null_count() else known.gather(numbers.arg_sort()), noun=noun)

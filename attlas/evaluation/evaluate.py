@@ -34,7 +34,7 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     watch: Watch | None = None,
 ) -> Report:
-    """How well a scorer ranks the items that were held out.
+    """How well a scorer ranks the items that were held out; users held out whole are strangers, known by their given rows.
 
     Args:
         protocol: the code of one of PROTOCOLS.
@@ -50,8 +50,7 @@ def evaluate(
     cuts = tuple(np.atleast_1d(k).tolist())
     names = _checked_names(metrics, cuts)
     ranking = rank_held_out(scorer, split, find_protocol(protocol), part=part, watch=watch)
-    users, owner_U = np.unique(ranking.user, return_inverse=True)
-    ranks = ranking.ranks
+    ranks, (users, owner_U) = ranking.ranks, np.unique(ranking.user, return_inverse=True)
     return Report(
         protocol=protocol,
         split=split.code,
@@ -62,6 +61,7 @@ def evaluate(
         num_users_without_test=len(split.train.users) - len(users),
         num_masked=ranking.num_masked,
         tie_share=float(np.mean(ranks.tied > 1)),
+        ways=ranking.ways,
         num_candidates=(int(ranks.num_candidates.min()), int(ranks.num_candidates.max())),
     )
 

@@ -5,9 +5,10 @@ Shapes: U rankings, I items, T relevant items in all rankings of a block, B rows
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from scipy import sparse
@@ -17,6 +18,8 @@ from attlas.data.split import Split
 from attlas.errors import AttlasError, ConfigError, DataError, nearest
 from attlas.evaluation.metrics import Ranks
 from attlas.ops.ranks import count_ahead
+from attlas.scoring import Scorer as ModelScorer
+from attlas.strangers import OpenScorer
 
 Part = Literal["valid", "test"]
 Watch = Callable[[int, int], object]
@@ -77,11 +80,13 @@ class Ranking:
         ranks: where they stand.
         user: int64[U], the user whose ranking each one is, rising; a user may have several under candidates.
         num_masked: held-out pairs that were left out because the user had seen the item.
+        ways: how many users were scored in which way, where users were held out whole; empty elsewhere.
     """
 
     ranks: Ranks
     user: np.ndarray
     num_masked: int
+    ways: dict[str, int] = field(default_factory=dict)
 
 
 def find_protocol(code: str) -> RankingProtocol:
@@ -100,6 +105,8 @@ def rank_held_out(
 ) -> Ranking:
     """Rank the held-out items of one part of a split, in blocks that fit the scorer's memory.
 
+    Users who were held out whole are scored as strangers, from their given rows; those are hidden from their rankings.
+
     Raises:
         ConfigError: the part or the candidates are missing, or scorer and split do not belong together.
         DataError: nothing is left to rank.
@@ -116,15 +123,26 @@ def rank_held_out(
         )
     seen = _known_items(split, part) if protocol.hides_seen else sparse.csr_array(theirs.by_user.shape, dtype=np.float32)
     tell = watch or (lambda done, total: None)
+    if split.given is not None:
+        everybody = _open(scorer, split.given, protocol)
+        ranking = _rank_catalogue(everybody, held_out, seen, tell)
+        return replace(ranking, ways=dict(Counter(everybody.ways(ranking.user))))
     if protocol.against == "catalogue":
         return _rank_catalogue(scorer, held_out, seen, tell)
     return _rank_candidates(scorer, held_out, _candidates(split, protocol, part), seen, tell)
 
 
 def _known_items(split: Split, part: Part) -> sparse.csr_array:
-    if part == "valid" or split.valid is None:
-        return split.train.by_user
-    return split.train.by_user + split.valid.by_user
+    further = (split.given, split.valid if part == "test" else None)
+    return sum((known.by_user for known in further if known is not None), start=split.train.by_user)
+
+
+def _open(scorer: Any, given: Interactions, protocol: RankingProtocol) -> OpenScorer:
+    if protocol.against != "catalogue":
+        raise ConfigError(f"protocol {protocol.code!r} does not rank users that were held out whole; use protocol 'full'")
+    if not isinstance(scorer, ModelScorer):
+        raise ConfigError(f"users that were held out whole are scored by an attlas.scoring.Scorer; got {type(scorer).__name__}")
+    return OpenScorer(scorer, given.by_user)
 
 
 def _candidates(split: Split, protocol: RankingProtocol, part: Part) -> np.ndarray:

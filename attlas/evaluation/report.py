@@ -29,6 +29,7 @@ class Report:
         num_masked: held-out pairs left out because the user had seen the item before.
         tie_share: the share of held-out items whose score equals that of another candidate.
         num_candidates: the fewest and the most items in a ranking.
+        ways: how many users were scored in which way, where users were held out whole; empty elsewhere.
     """
 
     protocol: str
@@ -41,6 +42,7 @@ class Report:
     num_masked: int
     tie_share: float
     num_candidates: tuple[int, int]
+    ways: dict[str, int] = field(default_factory=dict)
     _intervals: dict[tuple[str, float], tuple[float, float]] = field(default_factory=dict, init=False, repr=False)
 
     def __str__(self) -> str:
@@ -78,6 +80,7 @@ class Report:
             "num_users_without_test": self.num_users_without_test,
             "num_masked": self.num_masked,
             "num_candidates": list(self.num_candidates),
+            "ways": self.ways,
             "level": 0.95,
             "means": {name: means.get(name) for name in self.per_user},
             "intervals": {name: list(self.interval(name)) if name in means else None for name in self.per_user},
@@ -93,6 +96,7 @@ class Report:
             f"{_count(self.num_users_without_test, 'user')} had no {self.part} item to rank",
             f"ties averaged ({100 * self.tie_share:.2f} % of held-out items tie)",
         ]
+        said += [f"{_count(count, 'user')} scored as a stranger: {way}" for way, count in self.ways.items()]
         if self.num_masked:
             said.append(f"{_count(self.num_masked, 'held-out pair')} left out, seen before by the same user")
         return said

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from attlas.data.inputs import History
+
 
 class Model(Protocol):
     """Anything that scores (user, item) pairs."""
@@ -79,6 +81,18 @@ class Welcoming(Protocol):
 
     user_tables: ClassVar[tuple[str, ...]]
     """The names of the embedding tables that hold one row per user and are read through ``user``."""
+
+
+@runtime_checkable
+class Folding(Protocol):
+    """A model that asks for ``user`` and solves for the rows of new users at once, with all else frozen."""
+
+    user_tables: ClassVar[tuple[str, ...]]
+    """The name of the embedding table that holds one row per user and is read through ``user``."""
+
+    def fold_in(self, user_history: History) -> Tensor:
+        """One user row per asking row, [U, K]."""
+        ...
 
 
 def asked_by(model: nn.Module | type, method: str = "forward") -> tuple[str, ...]:

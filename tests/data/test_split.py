@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attlas.data.interactions import Interactions
-from attlas.data.split import CODES, Split, by_ratio, hold_out_one, leave_one_out, looks_like_split, read_split, split
+from attlas.data.split import (
+    CODES,
+    STRANGERS,
+    Split,
+    by_ratio,
+    hold_out_one,
+    hold_out_users,
+    leave_one_out,
+    looks_like_split,
+    read_split,
+    split,
+)
 from attlas.errors import ConfigError, DataError
 
 DATA = Path(os.environ.get("ATTLAS_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -131,12 +142,13 @@ def test_parts_are_disjoint_and_together_the_whole_but_for_what_was_dropped(tabl
         parts = split(data, code, seed, keep_cold=keep_cold)
     except DataError:
         return
-    places = [row for part in (parts.train, parts.valid, parts.test) if part is not None for row in part.rating.tolist()]
+    found = (parts.train, parts.valid, parts.test, parts.given)
+    places = [row for part in found if part is not None for row in part.rating.tolist()]
     assert len(set(places)) == len(places)
     assert len(places) + sum(parts.dropped.values()) == len(table)
     assert not (keep_cold and parts.dropped)
     if not keep_cold:
-        assert set(parts.test.user) <= set(parts.train.user)
+        assert set(parts.test.user) <= set((parts.train if parts.given is None else parts.given).user)
         assert set(parts.test.item) <= set(parts.train.item)
 
 
@@ -163,6 +175,84 @@ def test_the_test_row_of_a_user_is_never_older_than_the_rest(table):
         return
     for user, time in zip(parts.test.user, parts.test.time, strict=True):
         assert time >= max(data.time[data.user == user])
+
+
+@pytest.fixture
+def ten_users() -> Interactions:
+    """Users 0 to 9 have each chosen items 0 to 9, item 0 last; user 10 has chosen item 3 only."""
+    user, item = np.divmod(np.arange(100), 10)
+    return Interactions.of([*user, 10], [*item, 3], time=[*(9 - item), 0])
+
+
+def test_of_ten_users_one_is_held_out_for_the_test_and_one_for_validation_whole(ten_users):
+    parts = split(ten_users, "held-out-users")
+    tested, validated = set(parts.test.user), set(parts.valid.user)
+    assert (len(tested), len(validated)) == (1, 1)
+    assert set(parts.given.user) == tested | validated
+    assert set(parts.train.user) == set(range(11)) - tested - validated
+    assert (len(parts.train), len(parts.given), len(parts.valid), len(parts.test)) == (81, 16, 2, 2)
+    assert (parts.code, parts.dropped) == ("held-out-users", {})
+
+
+def test_by_time_the_earliest_rows_of_a_held_out_user_are_given(ten_users):
+    parts = split(ten_users, "held-out-users-time", test=0.3, valid=0)
+    assert parts.valid is None
+    assert parts.code == "held-out-users-time"
+    assert sorted(parts.given.item.tolist()) == sorted([*range(2, 10)] * 3)
+    assert sorted(parts.test.item.tolist()) == [0, 0, 0, 1, 1, 1]
+
+
+def test_the_seed_decides_who_is_held_out_and_what_is_given(ten_users):
+    def held_out(seed: int) -> tuple:
+        parts = hold_out_users(ten_users, test=0.3, seed=seed)
+        return tuple(rows(parts.test)), tuple(rows(parts.given))
+
+    assert held_out(1) == held_out(1)
+    assert len({held_out(seed)[0] for seed in range(5)}) == 5
+
+
+def test_one_row_of_a_held_out_user_is_ranked_and_one_is_given_however_few_they_are():
+    data = Interactions.of([user for user in "abcdefgh" for _ in range(2)], list("xy") * 8)
+    for given_share in (0.01, 0.99):
+        parts = hold_out_users(data, test=0.25, valid=0, given=given_share)
+        assert (len(parts.test), len(parts.given)) == (2, 2)
+
+
+def test_rows_of_held_out_users_with_an_item_that_training_lacks_are_dropped_and_counted():
+    # Item 0 is everybody's; the others are known to one user each, and so to nobody else once that user is held out.
+    user, item = np.repeat(range(4), 3), [0, 1, 2, 0, 3, 4, 0, 5, 6, 0, 7, 8]
+    data = Interactions.of(user, item, time=[0, 1, 2] * 4)
+    parts = hold_out_users(data, order="time", given=0.5, test=0.5, valid=0, keep_cold=True)
+    assert (len(parts.given), len(parts.test), parts.dropped) == (2, 4, {})
+    with pytest.raises(DataError, match="4 test rows of items without training rows dropped"):
+        hold_out_users(data, order="time", given=0.5, test=0.5, valid=0)
+
+
+def test_held_out_users_without_a_given_row_left_are_not_ranked():
+    # By time each user's own item is given and item 0, which everybody has, would be ranked.
+    data = Interactions.of(np.repeat(range(4), 2), [1, 0, 2, 0, 3, 0, 4, 0], time=[0, 1] * 4)
+    with pytest.raises(DataError, match="1 test rows of users without given rows dropped; 1 given rows of items without"):
+        hold_out_users(data, order="time", test=0.25, valid=0)
+
+
+@pytest.mark.parametrize("share", [0, 1, 1.5])
+def test_a_share_that_gives_nothing_or_everything_is_refused(ten_users, share):
+    with pytest.raises(ConfigError, match="expected a fraction between 0 and 1 of each held-out user's rows"):
+        hold_out_users(ten_users, given=share)
+
+
+@given(table=tables, code=st.sampled_from([*STRANGERS]), seed=st.integers(0, 9))
+def test_nobody_is_both_trained_on_and_held_out_nor_held_out_twice(table, code, seed):
+    data = Interactions.of(*zip(*[(u, i) for u, i, _ in table], strict=True), None, [t for *_, t in table])
+    try:
+        parts = split(data, code, seed, test=0.3, valid=0.3)
+    except DataError:
+        return
+    trained, tested = set(parts.train.user), set(parts.test.user)
+    validated = set() if parts.valid is None else set(parts.valid.user)
+    assert trained.isdisjoint(tested | validated)
+    assert tested.isdisjoint(validated)
+    assert set(parts.given.user).isdisjoint(trained)
 
 
 def write_given(folder: Path, train: str, test: str, negative: str | None = None) -> Path:

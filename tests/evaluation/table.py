@@ -39,9 +39,11 @@ def split_of(
     test: list[tuple[int, int]],
     valid: list[tuple[int, int]] | None = None,
     candidates: list[list[int]] | None = None,
+    given: list[tuple[int, int]] | None = None,
     *,
     num_users: int = 3,
     num_items: int = 5,
 ) -> Split:
-    parts = [None if pairs is None else interactions(pairs, num_users, num_items) for pairs in (train, valid, test)]
-    return Split(parts[0], parts[1], parts[2], "by-hand", None if candidates is None else np.array(candidates))
+    parts = [None if pairs is None else interactions(pairs, num_users, num_items) for pairs in (train, valid, test, given)]
+    listed = None if candidates is None else np.array(candidates)
+    return Split(parts[0], parts[1], parts[2], "by-hand", listed, given=parts[3])

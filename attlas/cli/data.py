@@ -16,6 +16,8 @@ data = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich", help="Fetch public data sets, and look at data before training."
 )
 
+TAKES_SECONDS = 50 * 2**20  # bytes of a table that are read in more than a second or two
+
 Registry = Annotated[
     Path | None,
     typer.Option("--registry", help="A TOML file with sets of your own, like attlas/data/datasets.toml.", show_default=False),
@@ -97,7 +99,10 @@ def describe(
     """
     from attlas.cli.sheet import description_lines
     from attlas.data.describing import describe_source
+    from attlas.telling import Terminal
 
+    if (path := Path(source)).is_file() and path.stat().st_size > TAKES_SECONDS:
+        Terminal().say(f"reading {source}")
     found = describe_source(source, user=user, item=item, rating=rating, time=time, separator=separator)
     return show.show_json(found.to_dict()) if as_json else show.show_sentences(description_lines(found))
 

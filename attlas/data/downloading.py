@@ -101,11 +101,11 @@ def download(
                 failures = 0 if part.size > best else failures + 1
                 best = max(best, part.size)
                 if failures >= patience.tries or (stop.is_unreachable and best == begun):
-                    raise DataError(f"cannot fetch {source.address}: {stop}{_kept(part)}; {by_hand}") from stop
+                    raise DataError(f"cannot fetch {source.name} from {source.host}: {stop}{_kept(part)}; {by_hand}") from stop
                 time.sleep(patience.pause_seconds * failures)
             except urllib.error.HTTPError as error:
                 said = f"the server answered {error.code} {error.reason}"
-                raise DataError(f"cannot fetch {source.address}: {said}; {by_hand}") from error
+                raise DataError(f"cannot fetch {source.name} from {source.host}: {said}; {by_hand}") from error
 
 
 def discard_card(target: Path) -> None:
@@ -158,7 +158,8 @@ def _receive(source: Source, part: _Part, timeout_seconds: float, bar: Bar) -> N
             raise _Stopped(f"the server answered {error.code} {error.reason}") from error
         raise
     except (OSError, http.client.HTTPException) as error:
-        why = str(getattr(error, "reason", error)) or type(error).__name__
+        reason = getattr(error, "reason", error)
+        why = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
         raise _Stopped(why, is_unreachable=isinstance(error, urllib.error.URLError)) from error
     if total is not None and part.size < total:
         raise _Stopped(f"the connection ended after {part.size:,} of {total:,} bytes")

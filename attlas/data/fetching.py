@@ -59,7 +59,7 @@ def fetch(dataset: Dataset, folder: Path, *, tell: Teller | None = None, patienc
             says what to do by hand.
     """
     tell = tell or Teller()
-    _prepare(folder)
+    _prepare(dataset, folder)
     card = _Card(folder)
     for source in dataset.files:
         wanted = list(source.members) or [source.name]
@@ -76,10 +76,11 @@ def fetch(dataset: Dataset, folder: Path, *, tell: Teller | None = None, patienc
     return Fetched(dataset, folder)
 
 
-def _prepare(folder: Path) -> None:
+def _prepare(dataset: Dataset, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not any(folder.iterdir()):
+        ours = {name for source in dataset.files for name in (source.name, *source.members)}
+        if {path.name for path in folder.iterdir()} <= ours:  # in a folder with more in it, its owner says what git ignores
             (folder / ".gitignore").write_text("# Fetched data; its terms rarely allow to pass it on.\n*\n", encoding="utf-8")
     except OSError as error:
         raise DataError(f"cannot write to {folder}: {error.strerror}; choose another folder with --to") from error
@@ -121,12 +122,12 @@ def _check(source: Source, path: Path, card: _Card, complaint: str, what_to_do: 
 
 def _by_hand(dataset: Dataset, folder: Path) -> str:
     missing = [source for source in dataset.files if source.address and not (folder / source.name).exists()]
-    lines = ", ".join(f"{source.address} as {folder / source.name}" for source in missing)
-    return f"by hand: save {lines}, and run the same command again, which checks it"
+    lines = "\n".join(f"  {source.address} as {folder / source.name}" for source in missing)
+    return f"by hand, save\n{lines}\nand run the same command again, which checks it"
 
 
 def _no_source(dataset: Dataset, source: Source, folder: Path) -> str:
-    note = f" ({dataset.note})" if dataset.note else ""
+    note = f" ({dataset.note.rstrip('.')})" if dataset.note else ""
     return (
         f"no public source of {dataset.name} is known{note}; put {source.name} into {folder}, with the columns "
         f"{dataset.columns}, and run the same command again"

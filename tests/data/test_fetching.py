@@ -203,7 +203,9 @@ def test_a_file_that_was_altered_later_is_told(site: Site, tmp_path: Path) -> No
 @pytest.mark.parametrize(("status", "said"), [(404, "answered 404 Not Found"), (403, "answered 403 Forbidden")])
 def test_a_refusal_names_the_address_and_the_way_by_hand(status: int, said: str, site: Site, tmp_path: Path) -> None:
     site.status = status
-    with pytest.raises(DataError, match=f"{said}; by hand: save .*/rows.bin as .*/rows.bin, and run the same command again"):
+    with pytest.raises(
+        DataError, match=f"from 127.*: .*{said}; by hand, save\n  .*/rows.bin as .*/rows.bin\nand run the same command"
+    ):
         fetch(rows_of(site), tmp_path, patience=HURRIED)
     assert len(site.log) == 1
     assert visible(tmp_path) == set()
@@ -221,7 +223,7 @@ def test_without_a_network_one_message_says_what_to_fetch_by_hand_and_that_file_
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}/rows.bin"
     toy = a_set(Source("rows.bin", address, sha256(BODY)))
-    with pytest.raises(DataError, match=f"cannot fetch {address}: .*refused; by hand: save {address} as {tmp_path}/rows.bin,"):
+    with pytest.raises(DataError, match=f"refused; by hand, save\n  {address} as {tmp_path}/rows.bin\nand run"):
         fetch(toy, tmp_path)
     (tmp_path / "rows.bin").write_bytes(BODY)
     assert fetch(toy, tmp_path).path == tmp_path / "rows.bin"

@@ -48,7 +48,8 @@ def description_lines(found: Description) -> list[str]:
 
 
 def _sizes(found: Description) -> list[tuple[str, str]]:
-    left = [f"{count:,} {reason}" for reason, count in (found.dropped or {}).items() if count]
+    # repeats have a line of their own
+    left = [f"{n:,} {why}" for why, n in (found.dropped or {}).items() if n and not why.startswith("repeats")]
     repeated = (
         f"{found.repeats:,}, {percent(found.repeat_share)} of the rows, choose an item again; the latest of each was kept"
     )
@@ -108,11 +109,23 @@ def bars(rows: Sequence[tuple[str, float, str]], *, top: float | None = None, ro
     top = top or max((length for _, length, _ in rows), default=0) or 1
     width = max((len(label) for label, _, _ in rows), default=0)
     texts = max((len(text) for _, _, text in rows), default=0)
+    room = min(room, WIDTH - indent - width - texts - 2)
     drawn = [(label, bar(length / top, room), text) for label, length, text in rows]
     return [f"{' ' * indent}{label.rjust(width)} {line.ljust(room)} {text.rjust(texts)}" for label, line, text in drawn]
 
 
 def bar(share: float, room: int) -> str:
-    """Blocks for a share of the room in 0..1; what is more than nothing shows."""
+    """Blocks for a share of the room in 0..1, or ``#`` where there are none; what is more than nothing shows."""
+    full = "█"
+    if not _can_show(full):
+        return "#" * max(round(min(share, 1.0) * room), 1 if share > 0 else 0)
     eighths = max(round(min(share, 1.0) * room * 8), 1 if share > 0 else 0)
-    return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
+    return full * (eighths // 8) + EIGHTHS[eighths % 8].strip()
+
+
+def _can_show(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

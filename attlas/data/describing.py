@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time as clock
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from attlas.data.interactions import Interactions
 from attlas.data.readers import open_table, read
 from attlas.data.split import Split, looks_like_split, read_split
 from attlas.data.suspecting import Finding, column_suspicions, iso, suspicions
+from attlas.errors import ConfigError
 
 RARE = 5  # an item with fewer rows has hardly anything to be learnt from
 TOP_SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)
@@ -99,7 +101,9 @@ def describe_source(source: Any, **options: Any) -> Description:
         options: those of ``read``: user, item, rating, time, separator; a given split takes none.
     """
     now, given = int(clock.time()), {name: value for name, value in options.items() if value is not None}
-    if isinstance(source, str) and looks_like_split(source):
+    if isinstance(source, str | Path) and looks_like_split(source):
+        if given:
+            raise ConfigError(f"{source} is split already and its columns are known; leave out {', '.join(given)}")
         made = read_split(source)
         parts = {"train": made.train, "validation": made.valid, "test": made.test}
         return describe(_together(made), now=now, parts={name: len(part) for name, part in parts.items() if part is not None})
@@ -145,7 +149,8 @@ def describe(
         parts=parts,
         dropped=dict(origin.dropped),
         notes=origin.notes,
-        findings=(column_suspicions(table, origin.columns) if table is not None else ()) + suspicions(data, now=now),
+        findings=(column_suspicions(table, origin.columns, has_repeats=origin.repeats > 0) if table is not None else ())
+        + suspicions(data, now=now),
     )
 
 
@@ -168,8 +173,12 @@ def rating_bars(rating: np.ndarray) -> tuple[Bar, ...]:
     counts, _ = np.histogram(rating, edges)
     less = 1 if (value % 1 == 0).all() and (edges % 1 == 0).all() else 0  # whole numbers: 10 to 99, and not to 100
     highs = [*(edges[1:-1] - less), edges[-1] - (less if edges[-1] > value[-1] else 0)]
-    labels = [f"{low:,.10g} to {high:,.10g}" for low, high in zip(edges[:-1], highs, strict=True)]
+    labels = [f"{_short(low)} to {_short(high)}" for low, high in zip(edges[:-1], highs, strict=True)]
     return tuple(Bar(label, int(count)) for label, count in zip(labels, counts, strict=True))
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def time_bars(time: np.ndarray) -> tuple[Bar, ...]:

@@ -6,12 +6,12 @@ date. The part is emptied before that is written anew, so that at any moment it 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import http.client
 import json
 import os
 import shutil
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -69,8 +69,7 @@ class _Part:
 
     def begin(self, card: dict[str, Any]) -> None:
         """Empty the part, and only then say which version it will be; {} for none."""
-        with _disk(self):
-            os.truncate(self.path, 0)
+        with _disk(self), open(self.path, "wb"):
             self.card.write_text(json.dumps(card), encoding="utf-8")
 
 
@@ -90,7 +89,7 @@ def download(
     """
     tell, patience = tell or Teller(), patience or Patience()
     part = _Part(folder / source.name)
-    with _alone(part), tell.bar(f"fetch {source.name}", source.bytes or 0) as bar:
+    with tell.bar(f"fetch {source.name}", source.bytes or 0) as bar:
         begun = best = part.size
         failures = 0
         while True:
@@ -119,19 +118,6 @@ def digest_of(path: Path, kind: str = "sha256") -> str:
         return f"{kind}:{hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()}"
 
 
-@contextmanager
-def _alone(part: _Part) -> Iterator[None]:
-    """Nobody else may write to this part meanwhile; a process that is killed lets go of it."""
-    with _disk(part):
-        file = open(part.path, "ab")  # noqa: SIM115
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise DataError(f"another process is fetching {part.path}; wait for it, or stop it") from error
-        yield
-
-
 def _receive(source: Source, part: _Part, timeout_seconds: float, bar: Bar) -> None:
     known = part.known()
     have = part.size if known.get("address") == source.address else 0
@@ -158,9 +144,7 @@ def _receive(source: Source, part: _Part, timeout_seconds: float, bar: Bar) -> N
             raise _Stopped(f"the server answered {error.code} {error.reason}") from error
         raise
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        why = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
-        raise _Stopped(why, is_unreachable=isinstance(error, urllib.error.URLError)) from error
+        raise _Stopped(_why(error), is_unreachable=isinstance(error, urllib.error.URLError)) from error
     if total is not None and part.size < total:
         raise _Stopped(f"the connection ended after {part.size:,} of {total:,} bytes")
 
@@ -185,7 +169,7 @@ def _read(answer: BinaryIO) -> bytes:
     try:
         return answer.read1(BLOCK)  # type: ignore[attr-defined]
     except (OSError, http.client.HTTPException) as error:
-        raise _Stopped(str(error) or type(error).__name__) from error
+        raise _Stopped(_why(error)) from error
 
 
 @contextmanager
@@ -210,6 +194,13 @@ def _refuse_wrong_size(source: Source, total: int | None, folder: Path, have: in
             f"{source.name} needs {readable_bytes(total - have)} and {folder} has {readable_bytes(free)} left; make room, or "
             "choose another folder with --to"
         )
+
+
+def _why(error: Exception) -> str:
+    reason = getattr(error, "reason", error)
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return f"its certificate was refused ({getattr(reason, 'verify_message', '') or reason.strerror})"
+    return getattr(reason, "strerror", None) or str(reason) or type(error).__name__
 
 
 def _version(headers: Any) -> str | None:

@@ -5,7 +5,11 @@ What the registry gives no checksum for is believed at first sight; its SHA-256 
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,20 +64,37 @@ def fetch(dataset: Dataset, folder: Path, *, tell: Teller | None = None, patienc
     """
     tell = tell or Teller()
     _prepare(dataset, folder)
-    card = _Card(folder)
-    for source in dataset.files:
-        wanted = list(source.members) or [source.name]
-        if all(card.vouches_for(name) for name in wanted):
-            continue
-        _obtain(dataset, source, folder, card, tell, patience)
-        if source.members:
-            for path in unpack(folder / source.name, source.members, folder, tell=tell):
-                card.note(path.name, f"out of {source.name}")
+    with _alone(folder):
+        card = _Card(folder)
+        for source in dataset.files:
+            if not all(card.vouches_for(name) for name in source.members or [source.name]):
+                _obtain(dataset, source, folder, card, tell, patience)
+                for path in unpack(folder / source.name, source.members, folder, tell=tell) if source.members else ():
+                    card.note(path.name, f"out of {source.name}")
+        _convert(dataset, folder, card, tell)
+    return Fetched(dataset, folder)
+
+
+def _convert(dataset: Dataset, folder: Path, card: _Card, tell: Teller) -> None:
     if dataset.convert and dataset.data and not card.vouches_for(dataset.data):
         tell.say(f"making {dataset.data} out of {dataset.files[0].name}")
         CONVERTERS[dataset.convert](folder / dataset.files[0].name, folder / dataset.data)
         card.note(dataset.data, f"made out of {dataset.files[0].name}")
-    return Fetched(dataset, folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else may fetch into this folder meanwhile; a process that is killed lets go of it."""
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(place)
+        raise DataError(f"another process is fetching into {folder}; wait for it, or stop it") from error
+    try:
+        yield
+    finally:
+        os.close(place)
 
 
 def _prepare(dataset: Dataset, folder: Path) -> None:

@@ -37,12 +37,13 @@ def suspicions(data: Interactions, *, now: int) -> tuple[Finding, ...]:
     return tuple(Finding(*found) for found in [*_of_users(data), *_of_times(data, now), *_of_ratings(data)])
 
 
-def column_suspicions(table: pl.DataFrame, columns: dict[str, str]) -> tuple[Finding, ...]:
+def column_suspicions(table: pl.DataFrame, columns: dict[str, str], *, has_repeats: bool) -> tuple[Finding, ...]:
     """What looks wrong in the columns of a table as it was read.
 
     Args:
         table: the raw columns.
         columns: what the user, the item, the rating and the time are called in it.
+        has_repeats: whether pairs of user and item come again; only then can whole rows.
     """
     if len(table) < 2:
         return ()
@@ -51,6 +52,10 @@ def column_suspicions(table: pl.DataFrame, columns: dict[str, str]) -> tuple[Fin
     found = [finding for name in table.columns for finding in _of_column(text[name], name, roles.get(name))]
     dull = {name for code, name, _ in found if code in ("constant-column", "all-distinct", "empty-column")}
     found += _of_ids(table, columns)
+    copies = len(table) - table.n_unique() if has_repeats else 0
+    if copies:
+        twice = "were they written twice? If not, they only say how often"
+        found.append(("copies", "", f"{copies:,} rows say the same as another in every column: {twice}"))
     told = [name for name in table.columns if name not in dull][:MOST_COMPARED]
     found += [pair for one, other in combinations(told, 2) for pair in _one_to_one(text[one], text[other], one, other, roles)]
     return tuple(Finding(code, sentence) for code, _, sentence in found)
@@ -188,10 +193,10 @@ def _one_to_one(
     if both == {"user", "item"}:
         what = "each user has one item and each item one user, so nothing connects them; name other columns with --user, --item"
     elif "item" in both and len(both) == 1:
-        what = "one may name the items: put the two into a table of their own and give it with --items"
+        what = "if one names the items, put the two into a table of their own and give it with --items"
     else:
         what = "they say the same twice; one is enough"
-    yield "one-to-one", name, f"columns {name!r} and {twin!r} go one to one: {what}"
+    yield "one-to-one", name, f"columns {name!r} and {twin!r} go one to one; {what}"
 
 
 def _go_together(one: pl.Series, other: pl.Series) -> bool:

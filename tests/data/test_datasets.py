@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import re
 import shlex
 import zipfile
@@ -14,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from attlas.data.datasets import find_dataset, known_datasets
+from attlas.data.describing import describe_source
 from attlas.data.fetching import fetch
 from attlas.errors import ConfigError
 from tests.data.server import Site, serving
 
+DATA = Path(os.environ.get("ATTLAS_DATA", Path(__file__).parents[3] / "shared" / "data"))
 KNOWN = known_datasets()
 ROWS = [
     (user, item, 1 + (user + item) % 5, 978300000 + (7 * user + 11 * item) % 37) for user in range(1, 9) for item in range(1, 6)
@@ -102,6 +105,24 @@ def packed(files: dict[str, str]) -> bytes:
         for name, text in files.items():
             archive.writestr(f"inside/{name}", text)
     return file.getvalue()
+
+
+def real(name: str, file: str) -> Path:
+    """A file of the development data, packed or not."""
+    path = next((DATA / name).glob(f"{file}*"), None)
+    if path is None:
+        pytest.skip(f"needs {name}/{file} in the folder ATTLAS_DATA or ../shared/data")
+    return path
+
+
+@pytest.mark.parametrize("name", ["ml-100k", "ml-latest-small", "lastfm-2k", "frappe"])
+def test_the_registry_knows_the_sizes_of_the_real_files_of(name: str) -> None:
+    known = KNOWN[name]
+    for member, size in known.files[0].members.items():
+        path = real(name, member)
+        assert len(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()) == size
+    found = describe_source(str(real(name, str(known.data))))
+    assert (found.users, found.items, found.rows) == (known.users, known.items, known.rows)
 
 
 @pytest.mark.parametrize("name", KNOWN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import attlas
+from attlas.cli.sheet import description_lines
 from attlas.data.describing import Bar, Description, Spread, describe, describe_source, held_by_top, rating_bars, time_bars
 from attlas.data.interactions import Interactions
 
@@ -98,6 +102,7 @@ PAIRS = {"user": [1, 1, 2, 2], "item": [7, 8, 8, 7]}
 SUSPECTS = {
     "single-users": ({"user": [1, 1, 2], "item": [7, 8, 8]}, r"1 of 2 users \(50\.0 %\) have one row: .* never measured$"),
     "repeats": ({"user": [1, 1, 2, 2], "item": [7, 7, 8, 7]}, r"25\.0 % of the rows choose an item again: .*exclude_seen"),
+    "copies": ({"user": [1, 1, 1], "item": [7, 7, 7], "n": [1, 1, 2]}, "1 rows say the same as another in every column"),
     "items-are-users": ({"user": ["a", "a", "b", "b"], "item": ["b", "c", "a", "c"]}, r"2 of 3 item ids are user ids too"),
     "equal-times": (PAIRS | {"time": [1e9] * 4}, r"all times are 2001-09-09 01:46:40: .*--time ''"),
     "future-times": (PAIRS | {"time": [1e9, 1e9, 2e9, 3e9]}, r"2 times lie in the future, up to 2065-01-24"),
@@ -109,7 +114,7 @@ SUSPECTS = {
     "constant-column": (PAIRS | {"shop": ["x"] * 4}, r"column 'shop' says 'x' in every row: it tells nothing"),
     "all-distinct": (PAIRS | {"review": list("abcd")}, r"column 'review' has a new value in every row, .* it is not read"),
     "row-number": ({"user": [1, 1, 2, 2], "item": [3, 4, 5, 6]}, r"column 'item' counts 3, 4, \.\.\.: it numbers the rows"),
-    "one-to-one": (PAIRS | {"title": ["x", "y", "y", "x"]}, r"'item' and 'title' go one to one: one may name the items"),
+    "one-to-one": (PAIRS | {"title": ["x", "y", "y", "x"]}, r"'item' and 'title' go one to one; if one names the items"),
 }
 
 
@@ -159,6 +164,31 @@ def test_a_given_split_is_described_as_one(given_files: Path) -> None:
     assert (found.users, found.items, found.per_user.max) == (4, 8, 4)
 
 
+def test_a_given_split_takes_no_names_of_columns(given_files: Path) -> None:
+    with pytest.raises(attlas.errors.ConfigError, match="is split already and its columns are known; leave out user"):
+        describe_source(given_files, user="u")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.integers(0, 4), st.floats(-1e6, 1e6), st.integers(0, 10**15)), min_size=1, max_size=40
+    )
+)
+def test_every_row_is_in_one_bar_and_every_share_is_a_fraction(rows: list) -> None:
+    frame = pl.DataFrame(rows, schema=["user", "item", "rating", "time"], orient="row")
+    data = attlas.read(frame)
+    found = describe(data, now=NOW, table=frame)
+    assert found.ratings is not None
+    assert found.times is not None
+    assert sum(bar.rows for bar in found.ratings) == sum(bar.rows for bar in found.times) == found.pairs == len(data)
+    assert len(found.times) <= 12 >= len(found.ratings)
+    assert all(0 < share <= 1 for share in (found.filled, found.top_users, *found.top_items.values()))
+    assert found.pairs + found.repeats == found.rows
+    json.dumps(found.to_dict(), allow_nan=False)
+    assert max(map(len, description_lines(found))) <= 80
+
+
 def test_a_sparse_matrix_is_described_by_its_rows_alone() -> None:
     from scipy import sparse
 
@@ -171,6 +201,13 @@ def test_the_command_prints_one_document(club_files: Path, command: Callable) ->
     assert (said.code, said.err) == (0, "")
     assert said.json.keys() == Description.__dataclass_fields__.keys()
     assert (said.json["users"], said.json["items"], said.json["pairs"]) == (80, 40, 900)
+
+
+def test_a_terminal_without_blocks_gets_other_bars(club_files: Path, process: Callable, monkeypatch: Any) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    said = process("data", "describe", club_files / "ratings.csv")
+    assert said.code == 0, said.err
+    assert "#####" in said.out
 
 
 def test_the_sheet_fits_eighty_columns(club_files: Path, command: Callable) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import io
 import json
+import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -229,6 +234,19 @@ def test_without_a_network_one_message_says_what_to_fetch_by_hand_and_that_file_
     assert fetch(toy, tmp_path).path == tmp_path / "rows.bin"
 
 
+def test_an_expired_certificate_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    refusal.verify_message = "certificate has expired"
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise urllib.error.URLError(refusal)
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    said = r"from example\.org: its certificate was refused \(certificate has expired\); by hand, save"
+    with pytest.raises(DataError, match=said):
+        fetch(a_set(Source("rows.bin", "https://example.org/rows.bin")), tmp_path)
+
+
 def test_a_file_by_hand_with_a_wrong_checksum_is_refused_and_left_alone(site: Site, tmp_path: Path) -> None:
     (tmp_path / "rows.bin").write_bytes(b"half")
     with pytest.raises(DataError, match=r"rows\.bin is not the file that was expected: .*delete it and run the same command"):
@@ -248,7 +266,7 @@ def test_a_server_that_says_nothing_is_given_up_in_time(site: Site, tmp_path: Pa
 def test_a_file_of_another_size_than_the_registry_says_is_not_begun(site: Site, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="now has 1,048,576 bytes instead of 5: it is not the file that the registry means"):
         fetch(rows_of(site, size=5), tmp_path)
-    assert (tmp_path / ".rows.bin.part").stat().st_size == 0
+    assert visible(tmp_path) == set()
 
 
 def test_a_full_disk_is_told_and_the_part_is_gone_on_with(site: Site, tmp_path: Path) -> None:
@@ -264,13 +282,33 @@ def test_a_full_disk_is_told_and_the_part_is_gone_on_with(site: Site, tmp_path: 
     assert site.log[-1] == ("/rows.bin", "bytes=500000-", 206, 548_576)
 
 
-def test_two_at_once_do_not_write_into_one_part(site: Site, tmp_path: Path) -> None:
-    import fcntl
+def test_two_at_once_do_not_fetch_into_one_folder(site: Site, tmp_path: Path) -> None:
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with pytest.raises(DataError, match="another process is fetching into"):
+        fetch(rows_of(site), tmp_path)
+    os.close(other)
+    fetch(rows_of(site), tmp_path)
 
-    with open(tmp_path / ".rows.bin.part", "ab") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="another process is fetching"):
-            fetch(rows_of(site), tmp_path)
+
+def test_the_command_prints_one_document(site: Site, tmp_path: Path, command: Callable) -> None:
+    said = command("data", "fetch", "toy", "--to", tmp_path / "toy", "--registry", registry_of(site, tmp_path), "--json")
+    assert said.code == 0
+    assert said.json["files"] == {"rows.bin": sha256(BODY)}
+    assert (said.json["path"], said.json["next"].split()[:2]) == (f"{tmp_path}/toy/rows.bin", ["attlas", "fit"])
+    assert said.err.splitlines() == ["a toy. Terms: -.", f"fetching {site.address('rows.bin')}"]
+
+
+def test_a_folder_with_more_in_it_gets_no_gitignore(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    fetch(rows_of(site), tmp_path)
+    assert not (tmp_path / ".gitignore").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "toy").touch()
+    with pytest.raises(DataError, match=r"cannot write to .*toy: File exists; choose another folder with --to"):
+        fetch(rows_of(site), tmp_path / "toy")
 
 
 def test_of_an_archive_only_the_named_files_are_taken_out(site: Site, tmp_path: Path) -> None:

@@ -130,6 +130,8 @@ def _receive(source: Source, part: _Part, timeout_seconds: float, bar: Bar) -> N
             total = _total(answer)
             card = {"address": source.address, "version": _version(answer.headers), "total": total}
             goes_on = answer.status == 206 and have and _start(answer) == have and card["version"] == known["version"]
+            if answer.headers.get_content_type() == "text/html":
+                raise _Stopped("it sent a web page instead of the file; perhaps one must log in", is_unreachable=True)
             if answer.status == 206 and not goes_on:
                 part.begin({})
                 raise _Stopped("the server sent another part than was asked for")

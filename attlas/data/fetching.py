@@ -67,19 +67,29 @@ def fetch(dataset: Dataset, folder: Path, *, tell: Teller | None = None, patienc
     with _alone(folder):
         card = _Card(folder)
         for source in dataset.files:
-            if not all(card.vouches_for(name) for name in source.members or [source.name]):
+            wanted = [*source.members] or [str(dataset.data if dataset.convert else source.name)]
+            if not all(card.vouches_for(name) for name in wanted):
                 _obtain(dataset, source, folder, card, tell, patience)
-                for path in unpack(folder / source.name, source.members, folder, tell=tell) if source.members else ():
+                made = _made_of(dataset, source, folder, card, tell)
+                # Only now: a file that could not be opened is not one to hold later ones against.
+                card.note(source.name, source.address or "by hand")
+                for path in made:
                     card.note(path.name, f"out of {source.name}")
-        _convert(dataset, folder, card, tell)
     return Fetched(dataset, folder)
 
 
-def _convert(dataset: Dataset, folder: Path, card: _Card, tell: Teller) -> None:
-    if dataset.convert and dataset.data and not card.vouches_for(dataset.data):
-        tell.say(f"making {dataset.data} out of {dataset.files[0].name}")
-        CONVERTERS[dataset.convert](folder / dataset.files[0].name, folder / dataset.data)
-        card.note(dataset.data, f"made out of {dataset.files[0].name}")
+def _made_of(dataset: Dataset, source: Source, folder: Path, card: _Card, tell: Teller) -> list[Path]:
+    """The files that were taken out of a file, or the table that was made of it."""
+    if source.members:
+        return unpack(folder / source.name, source.members, folder, tell=tell)
+    if dataset.convert is None or dataset.data is None:
+        return []
+    table = folder / dataset.data
+    if table.exists() and not card.vouches_for(table.name):
+        raise DataError(f"{table} is there already and would be overwritten; move it away, or delete it")
+    tell.say(f"making {table.name} out of {source.name}")
+    CONVERTERS[dataset.convert](folder / source.name, table)
+    return [table]
 
 
 @contextmanager
@@ -126,7 +136,6 @@ def _obtain(dataset: Dataset, source: Source, folder: Path, card: _Card, tell: T
             raise
         part.replace(target)
         discard_card(target)
-    card.note(source.name, source.address or "by hand")
 
 
 def _check(source: Source, path: Path, card: _Card, complaint: str, what_to_do: str) -> None:

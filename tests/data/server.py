@@ -22,6 +22,7 @@ class Site:
         status: answered instead of a file, if not 200.
         break_after: end the connection after so many bytes of a body.
         silent: say nothing for so many seconds.
+        kind: the Content-Type.
         slow: seconds between blocks of 64 KiB.
     """
 
@@ -31,6 +32,7 @@ class Site:
     status: int = 200
     break_after: int | None = None
     silent: float = 0.0
+    kind: str = "application/octet-stream"
     slow: float = 0.0
     base: str = ""
     done: list[tuple[str, str | None, int, int]] = field(default_factory=list)
@@ -88,6 +90,7 @@ def answer(handler: BaseHTTPRequestHandler, site: Site) -> None:
         start, status = int(asked.removeprefix("bytes=").removesuffix("-")), 206
     body = b"" if body is None or status not in (200, 206) else body
     handler.send_response(status)
+    handler.send_header("Content-Type", site.kind)
     if site.tag:
         handler.send_header("ETag", site.tag)
     if status == 206:

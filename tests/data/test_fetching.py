@@ -340,7 +340,7 @@ def test_an_archive_is_refused_with(what: str, site: Site, tmp_path: Path) -> No
     members, size, said = EVIL[what]
     with pytest.raises(DataError, match=said):
         fetch(zipped(site, packed_as(members), u_data=size), tmp_path / "toy")
-    assert visible(tmp_path / "toy") == {"toy.zip", "fetched.json"}
+    assert visible(tmp_path / "toy") == {"toy.zip"}
     assert visible(tmp_path) == {"toy"}
 
 
@@ -362,9 +362,20 @@ def test_an_archive_whose_directory_lies_about_sizes_is_damaged(site: Site, tmp_
     assert "u.data" not in visible(tmp_path)
 
 
-def test_half_an_archive_is_told(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"toy\.zip is no whole zip archive"):
-        fetch(zipped(site, packed(u_data=BODY)[:500], u_data=0), tmp_path)
+def test_half_an_archive_is_told_and_not_held_against_the_whole_one(site: Site, tmp_path: Path) -> None:
+    whole = packed(u_data=BODY)
+    with pytest.raises(DataError, match=r"toy\.zip is no whole zip archive .*; delete it and fetch it again"):
+        fetch(zipped(site, whole[:500], u_data=0), tmp_path)
+    (tmp_path / "toy.zip").unlink()
+    assert fetch(zipped(site, whole, u_data=0), tmp_path).path.read_bytes() == BODY
+
+
+def test_a_web_page_is_not_taken_for_the_file(site: Site, tmp_path: Path) -> None:
+    site.kind = "text/html; charset=utf-8"
+    with pytest.raises(DataError, match="sent a web page instead of the file; perhaps one must log in; by hand, save"):
+        fetch(rows_of(site, None), tmp_path, patience=HURRIED)
+    assert len(site.log) == 1
+    assert visible(tmp_path) == set()
 
 
 def test_a_file_of_the_persons_own_is_not_overwritten_by_an_archive(site: Site, tmp_path: Path) -> None:
@@ -404,6 +415,15 @@ def test_reviews_become_a_table_in_their_order(site: Site, tmp_path: Path) -> No
         "A1,B1,5.0,1303862400",
         "A2,B2,1.0,1303862401",
     ]
+
+
+def test_a_table_of_the_persons_own_is_not_overwritten_by_reviews(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("mine")
+    site.files["foods.gz"] = gzip.compress(REVIEWS.encode())
+    toy = a_set(Source("foods.gz", site.address("foods.gz")), data="ratings.csv", convert="reviews")
+    with pytest.raises(DataError, match=r"ratings\.csv is there already and would be overwritten; move it away"):
+        fetch(toy, tmp_path)
+    assert (tmp_path / "ratings.csv").read_text() == "mine"
 
 
 def test_reviews_that_are_cut_off_leave_no_table(site: Site, tmp_path: Path) -> None:

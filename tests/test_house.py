@@ -566,8 +566,11 @@ def refuse_unknown_options(words: list[str]) -> None:
     if words and words[0] not in ("--help", "-h"):
         context = group.make_context("attlas", list(words), resilient_parsing=False)
         name, chosen, rest = group.resolve_command(context, list(words))
-        if not {"--help", "-h"} & set(rest):
-            chosen.make_context(name, rest, parent=context)
+        while not {"--help", "-h"} & set(rest):
+            context = chosen.make_context(name, list(rest), parent=context)
+            if not hasattr(chosen, "resolve_command"):
+                break
+            name, chosen, rest = chosen.resolve_command(context, rest)
 
 
 def test_the_pages_have_python_and_commands_to_try():
@@ -644,7 +647,16 @@ def test_commands_of_a_page_are_found_whole_and_answers_are_left_alone(tmp_path:
     assert found == [["fit", "--data", "ratings.csv", "--model", "ease"]]
 
 
-@pytest.mark.parametrize("words", [["fit", "--moddel", "ease"], ["fitt"], ["recommend"], ["models", "--json", "--nonsense"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["fit", "--moddel", "ease"],
+        ["fitt"],
+        ["recommend"],
+        ["models", "--json", "--nonsense"],
+        ["data", "fetch", "x", "--nonsense"],
+    ],
+)
 def test_a_command_that_would_not_parse_is_refused(words: list[str]) -> None:
     with pytest.raises(MISUSE):
         refuse_unknown_options(words)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from attlas.cli import option, show
+from attlas.cli.data import data
 from attlas.errors import ConfigError
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
     "Begin with [bold]attlas demo[/bold], or with a table of your own:\n\n"
     "[bold]attlas fit --data ratings.csv --model delf --out runs/delf[/bold]",
 )
+app.add_typer(data, name="data")
 
 
 def _terminal() -> Any:

@@ -11,6 +11,8 @@ from attlas.errors import ConfigError, nearest
 MODELS = {
     "popularity": "Popularity",
     "ease": "EASE",
+    "slim": "SLIM",
+    "itemknn": "ItemKNN",
     "delf": "DELF",
 }
 

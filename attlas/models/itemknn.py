@@ -93,8 +93,10 @@ class ItemKNN(nn.Module):
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
         """The neighbours as they are found and as they are turned round, and the model's."""
         count = sizes.num_items * min(config.neighbours, sizes.num_items)
-        found, turned, kept = 16 * count, 16 * count, 12 * count + 8 * (sizes.num_items + 1)
-        label = f"{count:,} neighbours, {readable_bytes(kept)} in the model and more while they are sought"
+        found, turned, kept = 17 * count, 44 * count, 12 * count + 8 * (sizes.num_items + 1)
+        label = (
+            f"{count:,} neighbours: {readable_bytes(found + turned)} while they are sought and {readable_bytes(kept)} to keep"
+        )
         return {label: found + turned + kept}
 
     class Count:

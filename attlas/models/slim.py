@@ -51,7 +51,7 @@ class SLIM(nn.Module):
         l2: float = Field(default=500.0, ge=0)
         neighbours: int | None = Field(default=None, ge=1)
         non_negative: bool = True
-        tolerance: float = Field(default=1e-4, gt=0)
+        tolerance: float = Field(default=1e-5, gt=0)
         max_sweeps: int = Field(default=10_000, ge=1)
 
     def __init__(self, sizes: Sizes, config: Config | None = None):

@@ -18,7 +18,7 @@ def elastic_net(
     l1: float,
     l2: float,
     non_negative: bool = True,
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-5,
     max_sweeps: int = 10_000,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Per column j of X the weights w, w_j = 0, that minimise 1/2 ||x_j - X w||^2 + l2/2 ||w||^2 + l1 ||w||_1.
@@ -56,7 +56,7 @@ def elastic_net_reference(
     l1: float,
     l2: float,
     non_negative: bool = True,
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-5,
     max_sweeps: int = 10_000,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """``elastic_net``, by as many full sweeps over all weights as are allowed, one column after the other."""

@@ -122,4 +122,4 @@ def test_an_item_that_nobody_chose_is_nobodys_neighbour():
 
 def test_the_model_stays_small_where_items_are_many():
     need = sum(ItemKNN.memory(Inputs(chosen_by([[0]], 35_000)).sizes, ItemKNN.Config(neighbours=100)).values())
-    assert need < 200e6 < 35_000**2 * 4
+    assert need < 300e6 < 35_000**2 * 4 / 10

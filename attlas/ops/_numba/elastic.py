@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit, prange
 
 FEWEST_ENTER = 64  # so many predictors may enter the working set at once, or as many as it has
-SHARE_LEFT = np.float32(0.1)  # a working set that will grow is not solved further than to this share of the worst violation
+SHARE_LEFT = np.float32(0.03)  # a working set that will grow is not solved further than to this share of the worst violation
 
 
 @njit(cache=True, parallel=True, nogil=True)

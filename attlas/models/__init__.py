@@ -10,7 +10,9 @@ from attlas.errors import ConfigError, nearest
 
 MODELS = {
     "popularity": "Popularity",
+    "itemknn": "ItemKNN",
     "ease": "EASE",
+    "slim": "SLIM",
     "ials": "IALS",
     "mf": "MF",
     "delf": "DELF",

@@ -23,10 +23,8 @@ from torch import Tensor, nn
 from attlas.data.inputs import History, Inputs, Sizes
 from attlas.errors import ConfigError
 from attlas.memory import readable_bytes
+from attlas.models.layers import sum_chosen
 from attlas.ops.gram import cooccurrence
-from attlas.ops.segments import segment_sum
-
-DENSE_SHARE = 1 / 32  # above this share of filled cells a dense product is faster than summing rows
 
 
 class EASE(nn.Module):
@@ -51,23 +49,11 @@ class EASE(nn.Module):
     def forward(self, item: Tensor, user_history: History) -> Tensor:
         """score(u, i) = sum over j in R_u of B_ji, [B]; the target adds nothing to itself, since B_ii = 0."""
         row_R, place_B = user_history.row.unique(return_inverse=True)
-        return self._score_lists(user_history, row_R)[place_B, item]
+        return sum_chosen(self.weight_II, user_history, row_R)[place_B, item]
 
     def score_catalogue(self, user_history: History) -> Tensor:
         """X_u B for each asking row, [B, I]."""
-        return self._score_lists(user_history, user_history.row)
-
-    def _score_lists(self, user_history: History, row_R: Tensor) -> Tensor:
-        """X_u B for each of the named lists, [R, I]."""
-        lists = user_history.lists.take(row_R)
-        weight_EI = (
-            self.weight_II if len(user_history.distinct) == len(self.weight_II) else self.weight_II[user_history.distinct]
-        )
-        if len(lists.index) < DENSE_SHARE * lists.count * lists.width:
-            return segment_sum(weight_EI, lists)
-        chosen_GE = torch.zeros(lists.count, lists.width, device=weight_EI.device)
-        chosen_GE[lists.owner, lists.index] = 1.0
-        return chosen_GE @ weight_EI
+        return sum_chosen(self.weight_II, user_history, user_history.row)
 
     def attention(self, item: Tensor, user_history: History) -> dict[str, Tensor]:
         """What each entry adds to the score of the one item: exact contributions, [T]."""

@@ -1,6 +1,6 @@
-"""The few modules that most papers share.
+"""The few modules and sums that several papers share.
 
-Shapes: B pairs, D embedding, H hidden.
+Shapes: B pairs, D embedding, H hidden, R lists, I items.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from attlas.data.inputs import History
 from attlas.ops.descent import Tables
+from attlas.ops.segments import segment_sum
 
 TABLE_NAMES = ("user_embedding", "item_embedding", "user_bias", "item_bias")
+DENSE_SHARE = 1 / 32  # above this share of filled cells a dense product is faster than summing rows
 
 
 def embedding(count: int, dim: int, *, stddev: float = 0.01) -> nn.Embedding:
@@ -107,3 +110,14 @@ def _layer_abreast(bias_W1K: Tensor, hidden_WNH: Tensor, weight_WHK: Tensor) -> 
     out_NWK = hidden_WNH.new_empty(hidden_WNH.shape[1], len(hidden_WNH), weight_WHK.shape[-1])
     torch.baddbmm(bias_W1K, hidden_WNH, weight_WHK, out=out_NWK.transpose(0, 1))
     return out_NWK.relu_().transpose(0, 1)
+
+
+def sum_chosen(weight_II: Tensor, user_history: History, row_R: Tensor) -> Tensor:
+    """X_u W for each of the named lists, [R, I]: the sum of the rows of an item-item table that a list names."""
+    lists = user_history.lists.take(row_R)
+    weight_EI = weight_II if len(user_history.distinct) == len(weight_II) else weight_II[user_history.distinct]
+    if len(lists.index) < DENSE_SHARE * lists.count * lists.width:
+        return segment_sum(weight_EI, lists)
+    chosen_RE = torch.zeros(lists.count, lists.width, device=weight_EI.device)
+    chosen_RE[lists.owner, lists.index] = 1.0
+    return chosen_RE @ weight_EI

@@ -80,7 +80,7 @@ def test_summing_rows_and_a_dense_product_score_the_catalogue_alike(monkeypatch,
     history = whole_histories(inputs, 3 if few else 25)
     scores = []
     for share in (0.0, 2.0):
-        monkeypatch.setattr("attlas.models.ease.DENSE_SHARE", share)
+        monkeypatch.setattr("attlas.models.layers.DENSE_SHARE", share)
         scores.append(model.score_catalogue(history))
     torch.testing.assert_close(*scores, rtol=0, atol=1e-6)
     assert scores[0].shape == (len(history.row), 9)
@@ -100,9 +100,9 @@ def test_a_penalty_too_small_to_invert_with_is_refused_by_name():
 def test_a_few_askers_of_a_long_table_cost_a_few_rows(monkeypatch):
     model, inputs = solved(random_lists(), 9, l2=3.0)
     summed = []
-    monkeypatch.setattr("attlas.models.ease.DENSE_SHARE", 2.0)
+    monkeypatch.setattr("attlas.models.layers.DENSE_SHARE", 2.0)
     monkeypatch.setattr(
-        "attlas.models.ease.segment_sum", lambda table, lists: summed.append(lists.count) or segment_sum(table, lists)
+        "attlas.models.layers.segment_sum", lambda table, lists: summed.append(lists.count) or segment_sum(table, lists)
     )
     everybody = whole_histories(inputs, 25)
     model.score_catalogue(everybody.of_pairs(slice(3, 5)))

@@ -198,6 +198,50 @@ def descend_on_ratings(rng):
     return {name: case[name] for name in ("tables", "cells", "learning_rate", "l2")} | {"pairs": (*case["pairs"], ratings)}
 
 
+def elastic_net(rng):
+    """Penalties of which either or both may be nothing; columns that are all zero, or equal where l2 tells them apart."""
+    rows = random_lists(rng)
+    x_UI = np.zeros((rows.count, rows.width))
+    x_UI[rows.owner, rows.index] = 1.0
+    if rng.random() < 0.5:
+        x_UI = np.vstack([x_UI, rng.standard_normal((rows.width, rows.width))])
+    l2 = float(rng.choice([0.5, 4.0]))
+    penalties = {"l1": float(rng.choice([0.0, 0.3, 1.5])), "l2": l2, "non_negative": bool(rng.random() < 0.5)}
+    return {"gram_II": x_UI.T @ x_UI, **penalties, "tolerance": 1e-13, "max_sweeps": 3000}
+
+
+def pattern_of(rows: Ragged) -> dict[str, np.ndarray]:
+    first_E1, row_T, _ = rows.transposed
+    return {
+        "row_start": rows.start.numpy(),
+        "row_index": rows.index.numpy(),
+        "column_start": first_E1.numpy(),
+        "column_index": row_T.numpy(),
+    }
+
+
+def nearest_columns(rng):
+    """Scales and a shrink, so that no two similarities are equal but for the rounding, which would decide their order."""
+    rows = random_lists(rng)
+    weights = {"row_weight_U": rng.random(rows.count), "scale_I": rng.random(rows.width) + 0.5}
+    measure = {"similarity": str(rng.choice(["cosine", "jaccard"])), "target_power": float(rng.choice([0.5, 0.2]))}
+    return {**pattern_of(rows), "k": int(rng.integers(0, 10)), **weights, **measure, "shrink": float(rng.choice([0.5, 3.0]))}
+
+
+def sum_neighbours(rng):
+    rows = random_lists(rng)
+    named = Ragged.of(
+        [sorted(rng.permutation(rows.width)[: rng.integers(rows.width + 1)]) for _ in range(rows.width)], rows.width
+    )
+    return {
+        "list_start": rows.start.numpy(),
+        "list_index": rows.index.numpy(),
+        "neighbour_start": named.start.numpy(),
+        "neighbour_index": named.index.numpy(),
+        "weight_T": rng.standard_normal(len(named.index)),
+    }
+
+
 CASES = {
     "descent.deal_cells": deal_cells,
     "descent.descend_on_choices": descend_on_choices,
@@ -212,6 +256,9 @@ CASES = {
     "rows.nth_missing": nth_missing,
     "topk.top_k": top_k,
     "ranks.count_ahead": count_ahead,
+    "elastic.elastic_net": elastic_net,
+    "neighbours.nearest_columns": nearest_columns,
+    "neighbours.sum_neighbours": sum_neighbours,
 }
 ALWAYS_SINGLE = ["descent.descend_on_choices", "descent.descend_on_ratings"]
 SMOOTH = ["segments.segment_sum", "segments.segment_softmax", "segments.attentive_sum"]

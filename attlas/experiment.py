@@ -65,7 +65,8 @@ class TrainingConfig:
         epochs: at most so many.
         patience: stop when the metric on the validation part has not risen for so many epochs.
         metric: what validation measures, in full ranking.
-        refit: after the best number of epochs is known, train anew on training and validation together for as many.
+        refit: after the best number of epochs is known, train anew on training and validation together for as many; of
+            validation users that were held out whole, on their given rows too.
         seed: what weights, order and negatives depend on.
         device: cpu or cuda.
         memory: what fitting may use, such as 4GB; None means what the machine has available.

@@ -37,7 +37,7 @@ class Recommender:
         inputs: what its inputs are gathered from.
         card: what is known of the run; JSON can hold it.
         seen: further interactions whose items are not recommended, for instance those held out.
-        reports: what evaluation found, one per protocol; empty for a run that was loaded, whose card has their numbers.
+        reports: what evaluation found, one per protocol; empty for a run that was loaded or is final, whose card has numbers.
         budget: bytes that one answer may build at a time.
     """
 
@@ -62,10 +62,12 @@ class Recommender:
         """What evaluation found under the first protocol.
 
         Raises:
-            ConfigError: the run was loaded; its numbers are in ``card["reports"]``.
+            ConfigError: the run was loaded, or is a final one; its numbers are in ``card["reports"]``.
         """
         if not self.reports:
-            raise ConfigError("a loaded run has no per-user values; its numbers are in card['reports']: or evaluate it anew")
+            raise ConfigError(
+                "a loaded or final run has no per-user values; its numbers are in card['reports']: or evaluate it anew"
+            )
         return self.reports[0]
 
     def __repr__(self) -> str:

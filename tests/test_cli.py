@@ -294,3 +294,17 @@ def test_a_reader_that_goes_away_is_met_with_silence(words: list[str]) -> None:
     assert done.stderr.read() == ""
     assert done.wait(timeout=60) in (0, 1)
     done.stderr.close()
+
+
+def test_a_fit_on_users_held_out_whole_says_what_it_is(club_files: Path, command: Callable) -> None:
+    said = command("fit", "--data", club_files / "ratings.csv", "--model", "ease", "--split", "held-out-users")
+    assert said.code == 0
+    assert "8 validation and 8 test users are strangers to training, known by" in said.err
+    assert "split held-out-users, 8 users, ties averaged, strangers answered: from the history" in " ".join(said.out.split())
+
+
+def test_help_names_the_default_split_and_when_it_is_which(command: Callable) -> None:
+    said = command("fit", "--help").out
+    words = " ".join(said.replace("│", " ").split())
+    assert "held-out-users" in words
+    assert "global-time where times are known, else user-ratio" in words

@@ -62,6 +62,8 @@ def show_reports(reports: Sequence[Mapping[str, Any]], *, title: str) -> None:
     """The metrics of every protocol, each protocol in a table of its own, since they do not compare."""
     for report in reports:
         head = f"{title}: protocol {report['protocol']}, split {report['split']}, {report['num_users']:,} users, ties averaged"
+        if ways := report.get("ways"):
+            head += f", strangers answered: {', '.join(ways)}"
         show_table(report_rows([report]), ("metric", "mean", "95 % interval"), title=head)
 
 

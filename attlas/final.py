@@ -56,7 +56,8 @@ def fit_final(run: str | Path, *, data: Any = None, out: str | Path | None = Non
 
 def final_folder(run: Path) -> Path:
     """Where a final fit goes when nobody says."""
-    return run.with_name(f"{run.name}-final")
+    named = run if run.name not in ("", "..") else run.resolve()
+    return named.with_name(f"{named.name}-final")
 
 
 def resume_final(folder: Path, *, data: Any, tell: Teller) -> Recommender:

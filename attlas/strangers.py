@@ -65,8 +65,13 @@ class OpenScorer:
 
     def score(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
         """The score of each pair, float32[B], by the whole catalogue of each user."""
+        score_B = np.empty(len(user), np.float32)
         users, row_B = np.unique(user, return_inverse=True)
-        return self.score_all(users)[row_B, item]
+        for first in range(0, len(users), self.users_at_once):
+            is_here_B = (row_B >= first) & (row_B < first + self.users_at_once)
+            block_VI = self.score_all(users[first : first + self.users_at_once])
+            score_B[is_here_B] = block_VI[row_B[is_here_B] - first, item[is_here_B]]
+        return score_B
 
     def ways(self, user: np.ndarray) -> list[str]:
         """How each user is scored, [V]."""

@@ -13,7 +13,7 @@ import attlas
 from attlas.artefact import read_card
 from attlas.errors import ArtefactError, ConfigError
 from attlas.experiment import Experiment
-from attlas.final import fit_final
+from attlas.final import final_folder, fit_final
 from attlas.runner import evaluate_run, run
 from attlas.telling import Teller
 from attlas.training import journal
@@ -146,6 +146,13 @@ def test_of_users_that_were_held_out_whole_all_rows_are_trained_on(club: Any, tm
     tables = {"model": {"name": "popularity"}, "data": {"split": "held-out-users"}}
     run(Experiment.of(tables), data=club.interactions, out=tmp_path / "run")
     assert int(fit_final(tmp_path / "run", data=club.interactions).model.count_I.sum()) == 900
+
+
+def test_a_run_that_is_named_by_a_dot_gets_its_final_fit_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run" / "below").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "run")
+    assert final_folder(Path(".")) == tmp_path.resolve() / "run-final"
+    assert final_folder(Path("below")) == Path("below-final")
 
 
 # On the command line.

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
-import re
 import tomllib
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import ConfigDict, Field
@@ -21,10 +20,11 @@ from attlas.data.readers import read
 from attlas.data.split import Split, looks_like_split, read_split
 from attlas.data.split import split as split_by
 from attlas.errors import ArtefactError, ConfigError, nearest
-from attlas.evaluation.metrics import AT_K, WITHOUT_K
+from attlas.evaluation.metrics import LEADING, find_metric
 from attlas.evaluation.protocols import find_protocol
 from attlas.memory import parse_bytes
 from attlas.models import model_class
+from attlas.models.protocol import task_of
 from attlas.settings import build
 from attlas.training.checkpoint import write_whole
 
@@ -64,7 +64,7 @@ class TrainingConfig:
     Attributes:
         epochs: at most so many.
         patience: stop when the metric on the validation part has not risen for so many epochs.
-        metric: what validation measures, in full ranking.
+        metric: what validation measures, in full ranking or on its ratings; None means ndcg@10, or rmse for models of ratings.
         refit: after the best number of epochs is known, train anew on training and validation together for as many; of
             validation users that were held out whole, on their given rows too.
         seed: what weights, order and negatives depend on.
@@ -74,7 +74,7 @@ class TrainingConfig:
 
     epochs: int = Field(default=100, ge=1)
     patience: int = Field(default=5, ge=1)
-    metric: str = "ndcg@10"
+    metric: str | None = None
     refit: bool = False
     seed: int = Field(default=1, ge=0)
     device: str = "cpu"
@@ -137,6 +137,7 @@ class Experiment:
             build(TrainingConfig, tables.get("training", {}), where="training"),
             build(EvaluationConfig, tables.get("evaluation", {}), where="evaluation"),
         )
+        made = dataclasses.replace(made, training=dataclasses.replace(made.training, metric=made.metric))
         made.model_config()
         made._check_measures()
         made.training.memory_bytes()
@@ -152,15 +153,20 @@ class Experiment:
         return cls.of(read_toml(path))
 
     def _check_measures(self) -> None:
-        metric = self.training.metric
-        name, _, cut = metric.partition("@")
-        if name not in (*AT_K, *WITHOUT_K):
-            raise ConfigError(f"[training] metric = {metric!r} is not known; {nearest(name, (*AT_K, *WITHOUT_K))}")
-        if bool(re.fullmatch(r"[1-9]\d*", cut)) != (name in AT_K) or (cut and name in WITHOUT_K):
-            fit = f"{name}@10" if name in AT_K else name
-            raise ConfigError(f"[training] metric = {metric!r} does not fit; write for instance {fit!r}")
+        find_metric(self.metric, self.task)
         for code in self.evaluation.protocol:
-            find_protocol(code)
+            if code != self.task:
+                find_protocol(code)
+
+    @property
+    def task(self) -> Literal["ranking", "rating"]:
+        """What the model's scores are."""
+        return task_of(model_class(self.model["name"]))
+
+    @property
+    def metric(self) -> str:
+        """What validation measures."""
+        return self.training.metric or LEADING[self.task]
 
     def model_config(self) -> Any:
         """The model's Config, checked."""

@@ -10,7 +10,8 @@ from typing import Any
 from attlas.artefact import MANIFEST
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError
-from attlas.evaluation.report import Report
+from attlas.evaluation.protocols import find_protocol
+from attlas.evaluation.report import Report, RowReport
 from attlas.experiment import Experiment, load_split, recall, remember
 from attlas.final import resume_final
 from attlas.recommender import Recommender, load
@@ -109,16 +110,16 @@ def evaluate_run(
     folder: str | Path,
     *,
     data: Any = None,
-    protocols: Sequence[str] = ("full",),
+    protocols: Sequence[str] = (),
     k: Sequence[int] = (10,),
     tell: Teller | None = None,
-) -> list[Report]:
+) -> list[Report | RowReport]:
     """Measure a saved run on the rows that were held out from it.
 
     Args:
         folder: a run folder.
         data: where the data are now, or the data; None means where they were.
-        protocols: codes.
+        protocols: codes; none means full, or rating for a model of ratings.
         k: cut-offs.
         tell: shows bars.
 
@@ -136,4 +137,9 @@ def evaluate_run(
     config = dataclasses.replace(experiment.data, source=str(data)) if is_path else experiment.data
     split, _ = load_split(config, None if is_path else data)
     refuse_other_data(split, recommender.card, Path(folder))
-    return [measure(recommender.scorer, split, code, tuple(k), tell or Teller()) for code in protocols]
+    task = experiment.task
+    codes = list(protocols) or ["full" if task == "ranking" else task]
+    for code in codes:
+        if code != task:
+            find_protocol(code)
+    return [measure(recommender.scorer, split, code, tuple(k), tell or Teller()) for code in codes]

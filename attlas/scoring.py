@@ -76,6 +76,10 @@ class Scorer:
         ]
         return torch.cat(parts).float().cpu().numpy() if parts else np.zeros(0, np.float32)
 
+    def score_rows(self, data: Interactions) -> np.ndarray:
+        """The score of each row of the same users and items, float32[N]; where the model's task is to rate, a rating."""
+        return self.score(data.user, data.item)
+
     @torch.inference_mode()
     def score_all(self, user: np.ndarray) -> np.ndarray:
         """The score of every item for each user, float32[V, I].

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from attlas.data.inputs import Inputs, Sizes, find_device
 from attlas.data.interactions import FACTS, Interactions
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError
-from attlas.evaluation.evaluate import evaluate
+from attlas.evaluation.evaluate import evaluate, evaluate_rows
+from attlas.evaluation.metrics import find_metric
 from attlas.evaluation.protocols import find_protocol
-from attlas.evaluation.report import Report
+from attlas.evaluation.report import Report, RowReport
 from attlas.experiment import Experiment, versions
 from attlas.memory import refuse_too_large
 from attlas.models import model_class
@@ -77,8 +79,10 @@ class Trial:
     def _refuse_unfit(self) -> None:
         """Whatever would fail only after hours of training fails now."""
         make_solver(model_class(self.name)(Sizes(1, 1), self.config), self.experiment.solver)
+        if self.experiment.task == "rating" and self.split.train.rating is None:
+            raise ConfigError(f"{self.name} learns from ratings, and these data have none; name their column with --rating")
         for code in self.experiment.evaluation.protocol:
-            if find_protocol(code).against == "candidates" and self.split.candidates is None:
+            if code != self.experiment.task and find_protocol(code).against == "candidates" and self.split.candidates is None:
                 raise ConfigError(f"protocol {code!r} ranks against given candidates, and this split came without them")
 
     def finish(self) -> Recommender:
@@ -92,7 +96,7 @@ class Trial:
         split = self.split
         model, inputs, losses, patience = self.fit("fit", split.train, settings.epochs)
         epochs = patience.best_epoch if patience and patience.best_epoch else len(losses)
-        valid = {"metric": settings.metric, "value": patience.best, "epoch": epochs} if patience else None
+        valid = {"metric": self.experiment.metric, "value": patience.best, "epoch": epochs} if patience else None
         if settings.refit and split.valid is not None:
             del model, inputs, patience  # the second fit needs the memory of the first
             self.tell.say(f"refit on training and validation for {epochs} epochs")
@@ -100,7 +104,7 @@ class Trial:
             model, inputs, losses, _ = self.fit("refit", together(split.train, split.valid, given), epochs)
         seconds = time.perf_counter() - started
         wanted = self.experiment.evaluation
-        codes = wanted.protocol or (("full",) if split.candidates is None else ("full", "ncf"))
+        codes = wanted.protocol or self._usual_protocols()
         reports = [measure(Scorer(model, inputs), split, code, wanted.k, self.tell) for code in codes]
         card = self.card(inputs, losses, valid, seconds, [report.to_dict() for report in reports])
         seen = together(split.test, split.valid, split.given)
@@ -121,10 +125,11 @@ class Trial:
             solver = make_solver(model, self.experiment.solver, watch=view.batch)
             patience = None
             if stage == "fit" and self.split.valid is not None:
-                patience = Patience(model, lambda: self._validate(model, inputs), epochs=settings.patience, remembers=is_long)
-            log = Journal(
-                self.folder / "metrics.jsonl" if self.folder else None, stage, settings.metric, patience, view, self.tell
-            )
+                is_error = self.experiment.task == "rating"
+                value = partial(self._validate, model, inputs)
+                patience = Patience(model, value, epochs=settings.patience, is_error=is_error, remembers=is_long)
+            path = self.folder / "metrics.jsonl" if self.folder else None
+            log = Journal(path, stage, self.experiment.metric, patience, view, self.tell)
             log.keep_until(checkpoint)
             losses = train_model(
                 model, solver, inputs, epochs=epochs, seed=settings.seed, after_epoch=patience, checkpoint=checkpoint, log=log
@@ -132,9 +137,17 @@ class Trial:
         return model, inputs, losses, patience
 
     def _validate(self, model: nn.Module, inputs: Inputs) -> float:
-        metric, _, cut = self.experiment.training.metric.partition("@")
-        report = evaluate(Scorer(model.eval(), inputs), self.split, "full", k=int(cut or 10), part="valid", metrics=[metric])
-        return report.mean(self.experiment.training.metric)
+        task, code = self.experiment.task, self.experiment.metric
+        name, cut = find_metric(code, task)
+        scorer = Scorer(model.eval(), inputs)
+        if task == "rating":
+            return evaluate_rows(scorer, self.split.valid, task).mean(name)
+        return evaluate(scorer, self.split, "full", k=cut or 10, part="valid", metrics=[name]).mean(code)
+
+    def _usual_protocols(self) -> tuple[str, ...]:
+        if self.experiment.task == "rating":
+            return ("rating",)
+        return ("full",) if self.split.candidates is None else ("full", "ncf")
 
     def card(
         self, inputs: Inputs, losses: list[float], valid: dict[str, Any] | None, seconds: float, reports: list[Any]
@@ -165,8 +178,10 @@ class Trial:
         }
 
 
-def measure(scorer: Scorer, split: Split, code: str, k: tuple[int, ...], tell: Teller) -> Report:
-    """Evaluate under one protocol, with a bar."""
+def measure(scorer: Scorer, split: Split, code: str, k: tuple[int, ...], tell: Teller) -> Report | RowReport:
+    """Evaluate under one protocol, with a bar; under ``rating``, how far predicted ratings are off."""
+    if code == "rating":
+        return dataclasses.replace(evaluate_rows(scorer, split.test, "rating"), split=split.code)
     with tell.bar(f"evaluate {code}", total=1) as bar:
         return evaluate(scorer, split, code, k=k, watch=lambda done, total: bar.update(done, total=total))
 

@@ -102,7 +102,7 @@ def test_the_configuration_is_read(path: Path) -> None:
         ("[training]\npatience = 0", r"\[training\] patience = 0 does not fit"),
         ("[training]\nseed = -1", r"\[training\] seed = -1 does not fit"),
         ("[training]\nrefit = 'perhaps'", r"\[training\] refit = 'perhaps' does not fit"),
-        ("[training]\nmetric = 'ndgc@10'", r"\[training\] metric = 'ndgc@10' is not known; did you mean 'ndcg'\?"),
+        ("[training]\nmetric = 'ndgc@10'", r"\[training\] metric = 'ndgc@10' is not known for ranking; did you mean 'ndcg'\?"),
         ("[training]\nmetric = 'ndcg'", r"\[training\] metric = 'ndcg' does not fit; write for instance 'ndcg@10'"),
         ("[training]\nmetric = 'ndcg@x'", "write for instance 'ndcg@10'"),
         ("[training]\nmetric = 'ndcg@0'", "write for instance 'ndcg@10'"),

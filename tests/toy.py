@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 from attlas.data.interactions import Interactions
 from attlas.data.split import Split
 from attlas.data.vocabulary import Vocabulary
+from attlas.models import model_class
+from attlas.models.protocol import task_of
 from attlas.recommender import Recommender
 from attlas.runner import fit
 
@@ -17,6 +20,7 @@ from attlas.runner import fit
 QUICK: dict[str, dict[str, Any]] = {
     "ials": {"config": {"embedding_dim": 8}, "epochs": 5},
     "mf": {"config": {"embedding_dim": 2}, "solver": {"learning_rate": 0.1, "l2": 0.02}, "epochs": 12},
+    "biased_mf": {"config": {"embedding_dim": 2}, "solver": {"learning_rate": 0.1}, "epochs": 20},
     "delf": {
         "config": {"embedding_dim": 8, "attention_dim": 4, "layers": (8, 4), "stddev": 0.1},
         "solver": {"learning_rate": 0.05, "batch_size": 128},
@@ -44,9 +48,18 @@ def two_tastes(size: int = 16) -> Split:
     return Split(everything.take(~is_withheld), None, everything.take(is_withheld), "two-tastes")
 
 
+def rated_tastes(size: int = 16) -> Split:
+    """Everybody rates everything but the withheld items, 5 what is of their taste and 1 what is not."""
+    everything = chosen_by([list(range(size))] * size, size)
+    is_liked, is_withheld = everything.user % 2 == everything.item % 2, everything.user == everything.item
+    rated = dataclasses.replace(everything, rating=np.where(is_liked, 5, 1).astype(np.float32))
+    return Split(rated.take(~is_withheld), None, rated.take(is_withheld), "rated-tastes")
+
+
 def trained(name: str, seed: int = 1) -> Recommender:
-    """A model by its name, trained on two tastes."""
-    return fit(two_tastes(), name, **QUICK.get(name, {}), seed=seed)
+    """A model by its name, trained on two tastes; one of ratings on rated tastes."""
+    data = rated_tastes() if task_of(model_class(name)) == "rating" else two_tastes()
+    return fit(data, name, **QUICK.get(name, {}), seed=seed)
 
 
 @functools.cache

@@ -135,7 +135,7 @@ def evaluate(
     from attlas.runner import evaluate_run
 
     tell = _terminal()
-    reports = evaluate_run(run, data=data, protocols=protocol or ["full"], k=k or [10], tell=tell)
+    reports = evaluate_run(run, data=data, protocols=protocol or [], k=k or [10], tell=tell)
     if as_json:
         return show.show_json([report.to_dict() for report in reports])
     show.show_reports([report.to_dict() for report in reports], title=str(run))

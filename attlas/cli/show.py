@@ -61,7 +61,8 @@ def heading(card: Mapping[str, Any]) -> str:
 def show_reports(reports: Sequence[Mapping[str, Any]], *, title: str) -> None:
     """The metrics of every protocol, each protocol in a table of its own, since they do not compare."""
     for report in reports:
-        head = f"{title}: protocol {report['protocol']}, split {report['split']}, {report['num_users']:,} users, ties averaged"
+        whom = f"{report['num_users']:,} users, ties averaged" if "num_users" in report else f"{report['num_rows']:,} rows"
+        head = f"{title}: protocol {report['protocol']}, split {report['split']}, {whom}"
         if ways := report.get("ways"):
             head += f", strangers answered: {', '.join(ways)}"
         show_table(report_rows([report]), ("metric", "mean", "95 % interval"), title=head)

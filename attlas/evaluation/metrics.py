@@ -10,6 +10,7 @@ relevant item, N rows of ratings or labels.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from functools import cached_property
 import numpy as np
 from scipy.stats import rankdata
 
-from attlas.errors import DataError
+from attlas.errors import ConfigError, DataError, nearest
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,6 +217,25 @@ BY_ROW: dict[str, dict[str, Callable[[np.ndarray, np.ndarray], float]]] = {
     "rating": {"rmse": rmse, "mae": mae},
     "label": {"logloss": logloss, "auc": label_auc},
 }
+
+
+LEADING = {"ranking": "ndcg@10", "rating": "rmse", "label": "logloss"}  # what early stopping watches where nobody says
+
+
+def find_metric(code: str, task: str) -> tuple[str, int | None]:
+    """The name and the cut-off of a metric such as ``ndcg@10``, one that fits the task: ranking, rating or label.
+
+    Raises:
+        ConfigError: there is no such metric, or its cut-off is missing or too much.
+    """
+    name, _, cut = code.partition("@")
+    at_k, without = (AT_K, WITHOUT_K) if task == "ranking" else ({}, BY_ROW[task])
+    if name not in (*at_k, *without):
+        raise ConfigError(f"[training] metric = {code!r} is not known for {task}; {nearest(name, (*at_k, *without))}")
+    if bool(re.fullmatch(r"[1-9]\d*", cut)) != (name in at_k) or (cut and name in without):
+        fit = f"{name}@10" if name in at_k else name
+        raise ConfigError(f"[training] metric = {code!r} does not fit; write for instance {fit!r}")
+    return name, int(cut) if cut else None
 
 
 def _wide(values: np.ndarray) -> np.ndarray:

@@ -115,17 +115,31 @@ class RowReport:
     Attributes:
         task: ``rating`` or ``label``.
         num_rows: how many rows were scored.
+        split, part: where the rows come from.
         values: ``rmse`` and ``mae`` in units of the rating; or ``logloss`` in nats and ``auc``.
     """
 
     task: str
     num_rows: int
     values: dict[str, float]
+    split: str = ""
+    part: str = "test"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON; an AUC that is not defined is None."""
         values = {name: None if np.isnan(value) else value for name, value in self.values.items()}
-        return {"task": self.task, "num_rows": self.num_rows, "means": values}
+        facts = {"protocol": self.task, "split": self.split, "part": self.part, "num_rows": self.num_rows}
+        return {**facts, "means": values, "intervals": dict.fromkeys(values)}
+
+    def mean(self, metric: str) -> float:
+        """One of the values by its name.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        if metric not in self.values:
+            raise ConfigError(f"this report has no metric {metric!r}; {nearest(metric, self.values)}")
+        return self.values[metric]
 
     def sentences(self) -> list[str]:
         """What a person should hear beside the numbers."""

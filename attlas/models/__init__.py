@@ -15,6 +15,7 @@ MODELS = {
     "slim": "SLIM",
     "ials": "IALS",
     "mf": "MF",
+    "biased_mf": "BiasedMF",
     "delf": "DELF",
 }
 

@@ -6,7 +6,7 @@ There is no base class. A model is an ``nn.Module`` whose ``forward`` names its 
 from __future__ import annotations
 
 import inspect
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -93,6 +93,12 @@ class Folding(Protocol):
     def fold_in(self, user_history: History) -> Tensor:
         """One user row per asking row, [U, K]."""
         ...
+
+
+def task_of(model: nn.Module | type) -> Literal["ranking", "rating"]:
+    """What a model's scores are: good for ranking alone, or ratings; a model of ratings says so by its ``task``."""
+    task: Literal["ranking", "rating"] = getattr(model, "task", "ranking")
+    return task
 
 
 def asked_by(model: nn.Module | type, method: str = "forward") -> tuple[str, ...]:

@@ -9,18 +9,21 @@ from torch import Tensor, nn
 
 
 class Patience:
-    """Stops when a value has not risen for some epochs, and remembers the weights at its best.
+    """Stops when a value has not improved for some epochs, and remembers the weights at its best.
 
     Args:
         model: whose weights are remembered.
-        value: measured after every epoch; higher is better.
+        value: measured after every epoch.
         epochs: how many epochs in a row may pass without a new best.
+        is_error: whether lower values are better; else higher ones are.
         remembers: False where there is one epoch only, whose weights are the best anyway.
     """
 
-    def __init__(self, model: nn.Module, value: Callable[[], float], *, epochs: int, remembers: bool = True):
-        self.model, self.value, self.epochs, self.remembers = model, value, epochs, remembers
-        self.best, self.best_epoch = -float("inf"), 0
+    def __init__(
+        self, model: nn.Module, value: Callable[[], float], *, epochs: int, is_error: bool = False, remembers: bool = True
+    ):
+        self.model, self.value, self.epochs, self.is_error, self.remembers = model, value, epochs, is_error, remembers
+        self.best, self.best_epoch = float("inf") if is_error else -float("inf"), 0
         self.values: list[float] = []
         self.weights: dict[str, Tensor] = {}
 
@@ -28,7 +31,7 @@ class Patience:
         """Measure after ``epoch`` (counted from 1); True says stop."""
         value = self.value()
         self.values.append(value)
-        if value > self.best:
+        if value < self.best if self.is_error else value > self.best:
             self.best, self.best_epoch = value, epoch
             if self.remembers:
                 self.weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}

@@ -19,7 +19,14 @@ def test_ratings_are_measured_by_their_errors():
 
 def test_labels_are_measured_by_logloss_and_auc():
     report = evaluate_rows(saying(0, 0), SimpleNamespace(label=np.array([0.0, 1.0])), "label")
-    assert report.to_dict() == {"task": "label", "num_rows": 2, "means": {"logloss": pytest.approx(np.log(2)), "auc": 0.5}}
+    assert report.to_dict() == {
+        "protocol": "label",
+        "split": "",
+        "part": "test",
+        "num_rows": 2,
+        "means": {"logloss": pytest.approx(np.log(2)), "auc": 0.5},
+        "intervals": {"logloss": None, "auc": None},
+    }
 
 
 def test_an_auc_that_is_not_defined_is_none_in_json():

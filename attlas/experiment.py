@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from attlas.data.readers import read
@@ -40,7 +40,12 @@ class DataConfig:
         seed: what random splits depend on.
         user, item, rating, time: names of columns; None guesses.
         separator: what stands between columns; None finds out.
-        items: a file with titles and other facts about the items.
+        items, users: files with titles and other facts about the items, and about the users.
+        repeat: what several rows of one user and item become: count, sum:COLUMN, first or last.
+        positive: the condition that a row must meet, such as rating>=4.
+        min_user, min_item: how many items a user and how many users an item must have, both at once.
+        since: rows before this date, or these seconds since 1970, are left out.
+        returns: what negative amounts do: drop leaves their rows out, cancel takes them from earlier purchases.
     """
 
     source: str = ""
@@ -53,6 +58,17 @@ class DataConfig:
     time: str | None = None
     separator: str | None = None
     items: str | None = None
+    users: str | None = None
+    repeat: str = "count"
+    positive: str | None = None
+    min_user: int = Field(default=0, ge=0)
+    min_item: int = Field(default=0, ge=0)
+    since: Annotated[str | None, BeforeValidator(lambda moment: moment if moment is None else str(moment))] = None
+    returns: str | None = None
+
+    def cleaning(self) -> dict[str, Any]:
+        """What the rows become, as ``attlas.read`` takes it."""
+        return {name: getattr(self, name) for name in ("repeat", "positive", "min_user", "min_item", "since", "returns")}
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -202,6 +218,7 @@ def load_split(config: DataConfig, data: Any = None) -> tuple[Split, list[str]]:
     if data is None and looks_like_split(config.source):
         if config.split != "auto":
             raise ConfigError(f"{config.source} is split already; leave [data] split out, or read one of its files alone")
+        _refuse_cleaning(config)
         made = read_split(config.source, validation=config.validation, seed=config.seed, items=config.items)
         said = made.train.origin.sentences() + _oddities(made)
     else:
@@ -232,8 +249,15 @@ def _read(config: DataConfig, data: Any) -> Any:
         raise ConfigError(
             'nothing to learn from; give a file or a folder: --data ratings.csv, or [data] source = "ratings.csv"'
         )
-    names = {name: getattr(config, name) for name in ("user", "item", "rating", "time", "separator", "items")}
-    return read(config.source if data is None else data, **names)
+    names = {name: getattr(config, name) for name in ("user", "item", "rating", "time", "separator", "items", "users")}
+    return read(config.source if data is None else data, **names, **config.cleaning())
+
+
+def _refuse_cleaning(config: DataConfig) -> None:
+    default = DataConfig()
+    changed = [name for name in (*config.cleaning(), "users") if getattr(config, name) != getattr(default, name)]
+    if changed:
+        raise ConfigError(f"{config.source} is split already, its rows stay as they are; leave out [data] {', '.join(changed)}")
 
 
 def remember(folder: Path, experiment: Experiment, fingerprint: str) -> None:

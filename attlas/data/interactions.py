@@ -44,6 +44,10 @@ class Origin:
         said = [f"{self.source}: columns {named}"] if named else []
         said.append(f"{self.rows:,} rows read, {kept:,} kept")
         said += [f"{count:,} rows dropped: {reason}" for reason, count in self.dropped.items() if count]
+        share = self.repeats / (kept + self.repeats) if self.repeats else 0.0
+        if share >= 0.005:
+            hint = "think about --include-seen (exclude_seen=False)"
+            said.append(f"{share:.0%} of rows repeat an earlier choice of the same user and item; {hint}")
         return said + list(self.notes)
 
 
@@ -158,16 +162,6 @@ class Interactions:
     def facts(self) -> dict[str, np.ndarray]:
         """What is known of each row beside its user and item, by name: rating, time and count."""
         return {name: values for name in FACTS if (values := getattr(self, name)) is not None}
-
-    def without_repeats(self) -> Interactions:
-        """Of equal pairs of user and item only the latest row, or of equal times the later one, in the order of the rows."""
-        pair = self.user * len(self.items) + self.item
-        if pl.Series(pair).n_unique() == len(pair):
-            return self
-        rows = np.arange(len(self))
-        order = np.lexsort((rows, pair) if self.time is None else (rows, self.time, pair))
-        is_last = np.append(np.diff(pair[order]) != 0, True)
-        return self.take(np.sort(order[is_last]))
 
     def with_items(self, columns: pl.DataFrame) -> Interactions:
         """The same rows with facts about each item, one row per item in the order of the vocabulary."""

@@ -32,7 +32,7 @@ class Ids(NamedTuple):
     unusable: dict[str, pl.Series]
     notes: tuple[str, ...] = ()
 
-    def among(self, keep: np.ndarray) -> tuple[pl.Series, np.ndarray]:
+    def among(self, keep: np.ndarray | slice) -> tuple[pl.Series, np.ndarray]:
         """Of the kept rows the distinct ids in the order of first appearance, and the index of each row's, int64[N]."""
         place = self.place[keep]
         first = np.full(len(self.known), -1, np.int64)

@@ -86,8 +86,9 @@ def interactions_of(table: Table, columns: dict[str, str], cleaning: Cleaning | 
     cells, height, dropped = _understood(table, columns, cleaning)
     keep = _usable(table.source, columns | {"amount": cleaning.summed}, cells, dropped)
     _leave_out_early(table.source, cells, keep, dropped, cleaning)
-    (user_ids, user), (item_ids, item) = (part.among(keep) for part in cells.values() if isinstance(part, Ids))
-    facts = {role: part.values.to_numpy()[keep] for role, part in cells.items() if isinstance(part, Cells)}
+    rows = slice(None) if keep.all() else keep  # a mask of millions of rows that keeps all would copy them all
+    (user_ids, user), (item_ids, item) = (part.among(rows) for part in cells.values() if isinstance(part, Ids))
+    facts = {role: part.values.to_numpy(writable=True)[rows] for role, part in cells.items() if isinstance(part, Cells)}
     notes = table.notes + tuple(note for part in cells.values() for note in part.notes)
     cells.clear()  # what has been read would take as much memory again
     amount_column = cleaning.summed or columns.get("rating", "")

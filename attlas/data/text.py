@@ -67,8 +67,9 @@ def _examined(content: Content) -> tuple[bool, bool]:
                 decoder.decode(chunk)
             except UnicodeDecodeError:
                 is_utf_8 = False
-        has_blank = b"\n\n" in chunk or b"\n\r\n" in chunk or (before == b"\n" and chunk.startswith((b"\n", b"\r\n", UTF_8)))
-        is_plain &= not has_blank and (b"\r" not in chunk or chunk.count(b"\r") == chunk.count(b"\r\n"))
+        is_plain &= b"\n\n" not in chunk and not (before == b"\n" and chunk.startswith((b"\n", b"\r\n", UTF_8)))
+        if b"\r" in chunk:
+            is_plain &= b"\n\r\n" not in chunk and chunk.count(b"\r") == chunk.count(b"\r\n")
         before = chunk[-1:]
     return is_utf_8 and not decoder.getstate()[0], is_plain
 

@@ -124,6 +124,8 @@ def read_times(cells: pl.Series) -> Cells:
     """Times as whole seconds since 1970, from epoch numbers of any usual unit, ISO text, dates or datetimes."""
     if cells.dtype.is_temporal() and cells.dtype not in (pl.Time, pl.Duration):
         return Cells(cells.dt.epoch("s"), {"missing time": cells.is_null()})
+    if cells.dtype.is_temporal():
+        raise DataError(f"column {cells.name!r} is of type {cells.dtype}; expected dates, or seconds since 1970")
     numbers = _numbers(cells)
     is_whole = numbers.null_count() == 0 and bool(numbers.is_finite().all())
     missing = pl.repeat(False, len(cells), dtype=pl.Boolean, eager=True) if is_whole else _is_missing(cells)
@@ -154,6 +156,10 @@ def _is_missing(cells: pl.Series) -> pl.Series:
 
 
 def _numbers(cells: pl.Series) -> pl.Series:
+    if cells.dtype.is_temporal():
+        raise DataError(f"column {cells.name!r} is of type {cells.dtype}; expected numbers")
+    if cells.dtype in (pl.Categorical, pl.Enum):
+        cells = cells.cast(pl.String)
     try:
         values = cells.cast(pl.Float64, strict=False)
         if cells.dtype == pl.String and values.null_count() > cells.null_count():

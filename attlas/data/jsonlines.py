@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import polars as pl
 
@@ -26,6 +26,12 @@ def read_json_lines(content: Content, source: str) -> tuple[pl.DataFrame, Callab
             f"{source} begins like JSON lines, but {_first_bad_line(data)}; expected an object such as "
             '{"user": 1, "item": 2} on each line'
         ) from error
+    for line in _lines_with(rb"\\u[dD][89a-fA-F]", data):
+        try:
+            json.dumps(json.loads(line), ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            what = f"{source}: {line[:60].decode(errors='replace')!r} holds half of a letter, which is no text"
+            raise DataError(f"{what}; mend that line, or write the file anew as UTF-8") from error
     return frame, lambda name: frame.schema[name] == pl.String and _has_number(data, name)
 
 
@@ -42,7 +48,11 @@ def _first_bad_line(data: bytes) -> str:
 def _has_number(data: bytes, name: str) -> bool:
     # Most columns of text have no line that looks like a number, so that no line is parsed twice.
     key = re.escape(json.dumps(name, ensure_ascii=False).encode()) + rb"\s*:\s*[-\d]"
-    ends = (match.end() for match in re.finditer(key, data))
-    lines = (data[data.rfind(b"\n", 0, end) + 1 : data.find(b"\n", end) % (len(data) + 1)] for end in ends)
-    cells = (json.loads(line).get(name) for line in lines)
+    cells = (json.loads(line).get(name) for line in _lines_with(key, data))
     return any(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells)
+
+
+def _lines_with(pattern: bytes, data: bytes) -> Iterator[bytes]:
+    for match in re.finditer(pattern, data):
+        end = data.find(b"\n", match.end())
+        yield data[data.rfind(b"\n", 0, match.end()) + 1 : len(data) if end < 0 else end]

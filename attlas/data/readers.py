@@ -133,16 +133,23 @@ def _understood(
             raise DataError(
                 f"{table.source}: none of {height:,} rows meets positive={cleaning.positive!r}; expected some that do"
             )
+    try:
+        return _cells_of(frame, columns, summed, is_text=table.is_text), height, dropped
+    except DataError as error:
+        raise DataError(f"{table.source}: {error}") from error
+
+
+def _cells_of(frame: pl.DataFrame, columns: dict[str, str], summed: str, *, is_text: bool) -> dict[str, Ids | Cells]:
     cells: dict[str, Ids | Cells] = {}
     for role, name in columns.items():
         readers = {"rating": read_ratings, "time": read_times}
         is_id = role in ("user", "item")
-        cells[role] = read_ids(frame[name], role, is_text=table.is_text) if is_id else readers[role](frame[name])
+        cells[role] = read_ids(frame[name], role, is_text=is_text) if is_id else readers[role](frame[name])
     if summed:
         amount = read_numbers(frame[summed], summed)
         zero = (amount.values == 0).fill_null(False)
         cells["amount"] = amount._replace(unusable={**amount.unusable, f"zero {summed}": zero})
-    return cells, height, dropped
+    return cells
 
 
 def _usable(source: str, columns: dict[str, str], cells: dict[str, Ids | Cells], dropped: dict[str, int]) -> np.ndarray:

@@ -29,6 +29,7 @@ def open_sqlite(path: Path, table: str = "") -> tuple[list[str], Take, Callable[
     Raises:
         DataError: the file is damaged, or it is not clear which table is meant.
     """
+    _refuse_cut_off(path)
     with _opened(path) as base:
         columns = {name: _columns_of(base, name) for name in _tables_of(base)}
     chosen = table if table in columns else _only_fitting(path, columns, table)
@@ -50,6 +51,15 @@ def open_sqlite(path: Path, table: str = "") -> tuple[list[str], Take, Callable[
         return pl.concat(parts) if parts else pl.DataFrame(schema=schema)
 
     return columns[chosen], take, lambda name: "text" in (kinds := types_of(name)) and len(kinds) > 1
+
+
+def _refuse_cut_off(path: Path) -> None:
+    # SQLite itself takes the missing end of a page for zeros, and gives rows of nothing.
+    with path.open("rb") as file:
+        head, size = file.read(100), path.stat().st_size
+    page, pages = int.from_bytes(head[16:18]), int.from_bytes(head[28:32])
+    if len(head) < 100 or (head[24:28] == head[92:96] and size < pages * (65536 if page == 1 else page)):
+        raise DataError(f"{path.name} is a SQLite file that is cut off: {size:,} bytes are there; fetch or copy it again")
 
 
 @contextmanager

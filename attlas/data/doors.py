@@ -43,6 +43,7 @@ OTHER_FORMATS = {
     b"\x28\xb5\x2f\xfd": "packed with zstd; unpack it, or pack it with gzip",
     b"<": "a web page or XML; fetch the table itself",
 }
+DAMAGED = "is a Parquet file that is cut off or damaged; fetch it again"
 NAMED = {
     "Parquet": (".parquet", ".pq"),
     "SQLite": (".db", ".sqlite", ".sqlite3"),
@@ -77,7 +78,7 @@ def open_table(source: Any, separator: str | None, header: Header) -> Table:
     if isinstance(source, pl.DataFrame):
         return Table("polars frame", source.columns, source.select)
     if isinstance(source, pl.LazyFrame):
-        return _of_lazy(source, "polars frame")
+        return _of_lazy(lambda: source, "polars frame", "cannot be collected; expected a plan that polars can carry out")
     pandas = sys.modules.get("pandas")
     if pandas is None or not isinstance(source, pandas.DataFrame):
         raise DataError(
@@ -86,8 +87,21 @@ def open_table(source: Any, separator: str | None, header: Header) -> Table:
     return _of_pandas(source)
 
 
-def _of_lazy(scan: pl.LazyFrame, source: str) -> Table:
-    return Table(source, scan.collect_schema().names(), lambda columns: scan.select(columns).collect())
+def _of_lazy(make: Callable[[], pl.LazyFrame], source: str, problem: str) -> Table:
+    def failed(error: BaseException) -> DataError:
+        return DataError(f"{source} {problem} ({str(error).split(chr(10), 1)[0][:120]})")
+
+    def take(columns: Sequence[str | pl.Expr]) -> pl.DataFrame:
+        try:
+            return scan.select(columns).collect()
+        except UNREADABLE as error:
+            raise failed(error) from error
+
+    try:
+        scan = make()
+        return Table(source, scan.collect_schema().names(), take)
+    except UNREADABLE as error:
+        raise failed(error) from error
 
 
 def _of_pandas(frame: Any) -> Table:
@@ -130,7 +144,8 @@ def _open_file(source: str | Path, separator: str | None, header: Header) -> Tab
     if inside:
         raise DataError(f"{path.name} is no SQLite file, so there is no table {inside!r} in it; give the path alone")
     if head.startswith(PARQUET):
-        return _open_parquet(content, path.name)
+        where = content if isinstance(content, Path) else io.BytesIO(content)
+        return _of_lazy(lambda: pl.scan_parquet(where, glob=False, hive_partitioning=False), path.name, DAMAGED)
     _refuse_other_formats(path, head)
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         frame, is_mixed = jsonlines.read_json_lines(content, path.name)
@@ -169,31 +184,6 @@ def _refuse_other_formats(path: Path, head: bytes) -> None:
         is_named = path.name.removesuffix(".gz").lower().endswith(endings)
         if is_named and not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
             raise DataError(f"{path.name} is named like {kind}, but its content is not; it may be empty, cut off or damaged")
-
-
-def _open_parquet(content: Content, source: str) -> Table:
-    where = content if isinstance(content, Path) else io.BytesIO(content)
-
-    def damaged(error: BaseException) -> DataError:
-        return DataError(f"{source} is a Parquet file that is cut off or damaged ({_first_line(error)}); fetch it again")
-
-    try:
-        scan = pl.scan_parquet(where, glob=False, hive_partitioning=False)
-        names = scan.collect_schema().names()
-    except UNREADABLE as error:
-        raise damaged(error) from error
-
-    def take(columns: Sequence[str | pl.Expr]) -> pl.DataFrame:
-        try:
-            return scan.select(columns).collect()
-        except UNREADABLE as error:
-            raise damaged(error) from error
-
-    return Table(source, names, take)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).split("\n", 1)[0][:120]
 
 
 def content_of(path: Path) -> Content:

@@ -250,6 +250,11 @@ FRAMES = {
     "pandas with objects": (pd.DataFrame({"user": [(1,), (2,)], "item": [1, 1]}), "column 'user' is of type"),
     "pandas with missing whole numbers": (pd.DataFrame({"user": [1.0, 2.0, np.nan], "item": [1, 2, 3]}), [(1, 1), (2, 2)]),
     "pandas with numbers as names": (pd.DataFrame([[1, 2]]), r"which column is the user\?.*'0', '1'"),
+    "a lazy frame of no file": (pl.scan_csv("nowhere.csv"), "polars frame cannot be collected; expected a plan"),
+    "a lazy frame that fails late": (
+        FRAME.lazy().with_columns(pl.col("user").cast(pl.Int64)),
+        "polars frame cannot be collected",
+    ),
     "a list": ([[1, 2]], "cannot read a list; expected a path"),
     "a dictionary": ({"user": [1]}, "cannot read a dict"),
     "nothing": (None, "cannot read a NoneType"),

@@ -24,7 +24,7 @@ class Origin:
     Attributes:
         source: the file or the kind of frame.
         rows: rows read.
-        columns: what the table calls the user, the item, the rating and the time.
+        columns: what the table calls the user, the item, the rating and the time, and the count where a column was added up.
         dropped: how many rows were left aside for which reason.
         repeats: how many rows told of a pair of user and item that another row had told of.
         notes: what else a person should know, one sentence each.

@@ -85,7 +85,7 @@ def interactions_of(table: Table, columns: dict[str, str], cleaning: Cleaning | 
     cleaning = cleaning or Cleaning()
     cells, height, dropped = _understood(table, columns, cleaning)
     keep = _usable(table.source, columns | {"amount": cleaning.summed}, cells, dropped)
-    _leave_out_early(table.source, cells, keep, dropped, cleaning)
+    _leave_out(table.source, cells, keep, dropped, cleaning)
     rows = slice(None) if keep.all() else keep  # a mask of millions of rows that keeps all would copy them all
     (user_ids, user), (item_ids, item) = (part.among(rows) for part in cells.values() if isinstance(part, Ids))
     facts = {role: part.values.to_numpy(writable=True)[rows] for role, part in cells.items() if isinstance(part, Cells)}
@@ -104,7 +104,8 @@ def interactions_of(table: Table, columns: dict[str, str], cleaning: Cleaning | 
     found, size = _enough(table.source, found, settled.size, cleaning, dropped)
     repeats = int(size.sum()) - len(found)
     dropped |= {"repeats of the same user and item": repeats} if repeats else {}
-    return replace(found, origin=Origin(table.source, height, columns, dropped, repeats, notes))
+    named = columns | ({"count": cleaning.summed} if cleaning.summed else {})
+    return replace(found, origin=Origin(table.source, height, named, dropped, repeats, notes))
 
 
 def _understood(
@@ -125,15 +126,12 @@ def _understood(
     packed = [pl.col(name).cast(pl.Categorical) if table.is_text else pl.col(name) for name in ids]
     frame = table.take([*packed, *(name for name in others if name and name not in ids)])
     height, dropped = frame.height, dict[str, int]()
-    for term in conditions:
-        frame = frame.filter(term.holds(frame[term.column]))
-    if conditions:
-        dropped[f"{cleaning.positive} does not hold"] = height - frame.height
-        if height and not frame.height:
-            raise DataError(
-                f"{table.source}: none of {height:,} rows meets positive={cleaning.positive!r}; expected some that do"
-            )
     try:
+        for term in conditions:
+            frame = frame.filter(term.holds(frame[term.column]))
+        if height and not frame.height:
+            raise DataError(f"none of {height:,} rows meets positive={cleaning.positive!r}; expected some that do")
+        dropped |= {f"{cleaning.positive} does not hold": height - frame.height} if frame.height < height else {}
         return _cells_of(frame, columns, summed, is_text=table.is_text), height, dropped
     except DataError as error:
         raise DataError(f"{table.source}: {error}") from error
@@ -146,9 +144,7 @@ def _cells_of(frame: pl.DataFrame, columns: dict[str, str], summed: str, *, is_t
         is_id = role in ("user", "item")
         cells[role] = read_ids(frame[name], role, is_text=is_text) if is_id else readers[role](frame[name])
     if summed:
-        amount = read_numbers(frame[summed], summed)
-        zero = (amount.values == 0).fill_null(False)
-        cells["amount"] = amount._replace(unusable={**amount.unusable, f"zero {summed}": zero})
+        cells["amount"] = read_numbers(frame[summed], summed)
     return cells
 
 
@@ -175,22 +171,26 @@ def _usable(source: str, columns: dict[str, str], cells: dict[str, Ids | Cells],
     return keep
 
 
-def _leave_out_early(
+def _leave_out(
     source: str, cells: dict[str, Ids | Cells], keep: np.ndarray, dropped: dict[str, int], cleaning: Cleaning
 ) -> None:
-    since, time = cleaning.seconds(), cells.get("time")
-    if since is None:
-        return
-    if not isinstance(time, Cells):
-        raise DataError(
-            f"{source} has no time column, so since={cleaning.since!r} cannot be told; name it with the option time"
-        )
-    early = keep & (time.values.fill_null(since).to_numpy() < since)
-    if early.any():
-        dropped[f"before {cleaning.since}"] = int(np.count_nonzero(early))
-    keep &= ~early
-    if not keep.any():
-        raise DataError(f"{source} has no row since {cleaning.since}; expected a moment before the last row")
+    """Take early rows and zero amounts out of those that are kept, and count them."""
+    since, time, amount = cleaning.seconds(), cells.get("time"), cells.get("amount")
+    out: dict[str, pl.Series] = {}
+    if since is not None:
+        if not isinstance(time, Cells):
+            raise DataError(
+                f"{source} has no time column, so since={cleaning.since!r} cannot be told; name it with the option time"
+            )
+        out[f"before {cleaning.since}"] = time.values < since
+    if isinstance(amount, Cells):
+        out[f"zero {cleaning.summed}"] = amount.values == 0
+    for reason, rows in out.items():
+        leaving = keep & rows.fill_null(False).to_numpy()
+        dropped |= {reason: int(np.count_nonzero(leaving))} if leaving.any() else {}
+        keep &= ~leaving
+        if not keep.any():
+            raise DataError(f"{source}: all usable rows are left out, the last of them by {reason!r}; expected some to stay")
 
 
 def _returned(source: str, settled: Settled, amount: np.ndarray | None, column: str) -> dict[str, int]:

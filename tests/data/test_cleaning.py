@@ -111,6 +111,15 @@ def test_a_return_is_taken_from_what_was_bought_before_it_and_not_after():
     assert read(frame, returns="cancel", repeat="sum:quantity").count.tolist() == [3]
 
 
+def test_rows_with_a_zero_amount_add_nothing_and_are_left_out_however_many():
+    frame = pl.DataFrame({"user": [1, 1, 2, 2, 2], "item": [1, 2, 1, 2, 3], "clicks": [0, 0, 0, 3, 1]})
+    data = read(frame, repeat="sum:clicks")
+    assert (data.to_frame().rows(), data.origin.dropped) == ([(2, 2, 3.0), (2, 3, 1.0)], {"zero clicks": 3})
+    assert data.origin.columns == {"user": "user", "item": "item", "count": "clicks"}
+    with pytest.raises(DataError, match="all usable rows are left out, the last of them by 'zero clicks'"):
+        read(frame.head(3), repeat="sum:clicks")
+
+
 def test_a_true_rating_may_be_negative():
     assert read(pl.DataFrame({"user": [1], "item": [1], "rating": [-7.5]})).rating.tolist() == [-7.5]
 
@@ -243,7 +252,7 @@ def test_a_moment_is_told_by_a_date_or_by_seconds(moment, seconds):
 def test_rows_before_a_moment_are_left_out_and_counted():
     data = read(SHOP, since=30)
     assert (data.time.tolist(), data.origin.dropped) == ([30, 40], {"before 30": 3})
-    with pytest.raises(DataError, match="no row since 2020-01-01"):
+    with pytest.raises(DataError, match="all usable rows are left out, the last of them by 'before 2020-01-01'"):
         read(SHOP, since="2020-01-01")
     with pytest.raises(DataError, match="has no time column, so since=30 cannot be told; name it with the option time"):
         read(SHOP.drop("date"), since=30)

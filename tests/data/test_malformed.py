@@ -224,7 +224,11 @@ TEXT = {
     "a sum of words": (GOOD, "the user is not a number in 3 rows", {"repeat": "sum:user"}),
     "a sum of nothing": (GOOD, "no column 'price' for repeat", {"repeat": "sum:price"}),
     "a core that is empty": (GOOD, "expected smaller min_user or min_item", {"min_user": 50}),
-    "a moment after all": (GOOD, "has no row since 2099-01-01", {"since": "2099-01-01"}),
+    "a moment after all": (
+        GOOD,
+        "all usable rows are left out, the last of them by 'before 2099-01-01'",
+        {"since": "2099-01-01"},
+    ),
     "a moment without times": (GOOD, "has no time column", {"since": "2020-01-01", "time": ""}),
     "returns only": (b"user,item,quantity\na,x,-1\n", "everything that was bought was returned", {"returns": "cancel"}),
     "returns without a word": (b"user,item,quantity\na,x,-1\nb,x,2\n", "say what they mean with the option returns"),

@@ -26,7 +26,8 @@ from attlas.data.simulate import Club, simulate
 from attlas.data.split import Split
 from attlas.errors import ArtefactError
 from attlas.evaluation.evaluate import evaluate
-from attlas.experiment import Experiment, load_split
+from attlas.experiment import Experiment
+from attlas.loading import load_split
 from attlas.models import model_class
 from attlas.page.cards import Person, Pick, picks_of
 from attlas.page.club import Findings, club_page

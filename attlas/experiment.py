@@ -11,17 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from attlas.data.interactions import Interactions
-from attlas.data.readers import read
-from attlas.data.split import Split, looks_like_split, read_split
-from attlas.data.split import split as split_by
 from attlas.errors import ArtefactError, ConfigError, nearest
 from attlas.evaluation.metrics import LEADING, find_metric
 from attlas.evaluation.protocols import find_protocol
+from attlas.loading import DataConfig
 from attlas.memory import parse_bytes
 from attlas.models import model_class
 from attlas.models.protocol import task_of
@@ -29,32 +25,6 @@ from attlas.settings import build
 from attlas.training.checkpoint import write_whole
 
 STRICT = ConfigDict(extra="forbid")
-
-
-@dataclass(frozen=True, config=STRICT)
-class DataConfig:
-    """What to learn from.
-
-    Attributes:
-        source: a file, or a folder of given files; "" where the data are passed in.
-        split: how to hold out: a code of ``attlas.split``; given files keep theirs.
-        validation: for given files, how validation is cut from training: auto, leave-last-out, leave-random-out or none.
-        seed: what random splits depend on.
-        user, item, rating, time: names of columns; None guesses.
-        separator: what stands between columns; None finds out.
-        items: a file with titles and other facts about the items.
-    """
-
-    source: str = ""
-    split: str = "auto"
-    validation: str = "auto"
-    seed: int = Field(default=1, ge=0)
-    user: str | None = None
-    item: str | None = None
-    rating: str | None = None
-    time: str | None = None
-    separator: str | None = None
-    items: str | None = None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -197,65 +167,6 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read {path}: {error.strerror}; expected a TOML file such as those in configs/") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no TOML: {error}") from error
-
-
-def load_split(config: DataConfig, data: Any = None) -> tuple[Split, list[str]]:
-    """The split that the settings ask for, and what a person should hear about it.
-
-    Args:
-        config: the settings.
-        data: a Split, Interactions or a frame; None reads ``config.source``.
-    """
-    if isinstance(data, Split):
-        return data, []
-    rows, why = load_rows(config, data), ""
-    if rows is None:
-        if config.split != "auto":
-            raise ConfigError(f"{config.source} is split already; leave [data] split out, or read one of its files alone")
-        made = read_split(config.source, validation=config.validation, seed=config.seed, items=config.items)
-        said = made.train.origin.sentences() + _oddities(made)
-    else:
-        made = split_by(rows, config.split, config.seed, valid=0.0 if config.validation == "none" else None)
-        said = rows.origin.sentences()
-        if config.split == "auto":
-            why = f" (chosen since {'no times' if rows.time is None else 'times'} are known)"
-    held = len(made.valid) if made.valid else 0
-    said.append(f"split {made.code}{why}: {len(made.train):,} rows train, {held:,} validation, {len(made.test):,} test")
-    return made, said + _strangers(made) + [f"{count:,} {reason}" for reason, count in made.dropped.items() if count]
-
-
-def load_rows(config: DataConfig, data: Any = None) -> Interactions | None:
-    """All rows that a split is cut from; None where the data come split already."""
-    if isinstance(data, Split) or (data is None and looks_like_split(config.source)):
-        return None
-    return data if isinstance(data, Interactions) else _read(config, data)
-
-
-def _strangers(split: Split) -> list[str]:
-    """Who is measured, where users were held out whole."""
-    if split.given is None:
-        return []
-    valid, test = (0 if part is None else len(np.unique(part.user)) for part in (split.valid, split.test))
-    return [f"{valid:,} validation and {test:,} test users are strangers to training, known by {len(split.given):,} given rows"]
-
-
-def _oddities(split: Split) -> list[str]:
-    """What a split that was given as files does not promise: warm test rows, and none that is in training too."""
-    train, test = split.train.by_user, split.test
-    cold_users = int((train.sum(axis=1)[test.user] == 0).sum())
-    cold_items = int((train.sum(axis=0)[test.item] == 0).sum())
-    repeated = int(train[test.user, test.item].sum())
-    counts = {"of users without training rows": cold_users, "of items without training rows": cold_items}
-    return [f"{count:,} test rows are {what}" for what, count in (counts | {"also in training": repeated}).items() if count]
-
-
-def _read(config: DataConfig, data: Any) -> Interactions:
-    if data is None and not config.source:
-        raise ConfigError(
-            'nothing to learn from; give a file or a folder: --data ratings.csv, or [data] source = "ratings.csv"'
-        )
-    names = {name: getattr(config, name) for name in ("user", "item", "rating", "time", "separator", "items")}
-    return read(config.source if data is None else data, **names)
 
 
 class Begun(NamedTuple):

@@ -13,7 +13,8 @@ from attlas.artefact import read_card
 from attlas.data.interactions import Interactions
 from attlas.data.split import Split
 from attlas.errors import ArtefactError
-from attlas.experiment import DataConfig, Experiment, load_rows, load_split, recall, remember
+from attlas.experiment import Experiment, recall, remember
+from attlas.loading import DataConfig, load_rows, load_split
 from attlas.recommender import Recommender
 from attlas.telling import Teller, default_teller
 from attlas.trial import Trial, kept, refuse_in_use, refuse_other_data, together

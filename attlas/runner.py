@@ -12,8 +12,9 @@ from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError
 from attlas.evaluation.protocols import find_protocol
 from attlas.evaluation.report import Report, RowReport
-from attlas.experiment import Experiment, load_split, recall, remember
+from attlas.experiment import Experiment, recall, remember
 from attlas.final import resume_final
+from attlas.loading import load_split
 from attlas.recommender import Recommender, load
 from attlas.telling import Teller, default_teller
 from attlas.trial import Trial, kept, measure, refuse_in_use, refuse_other_data, tidied

@@ -227,9 +227,11 @@ def kept(folder: Path, recommender: Recommender) -> Recommender:
 
 
 def tidied(folder: Path, recommender: Recommender) -> Recommender:
-    """The same recommender, once the progress in its folder is deleted."""
+    """The same recommender, once its folder holds no progress, and nothing that a kill left half-written."""
     for stage in STAGES:
         Checkpoint(folder / f"{stage}.checkpoint").delete()
+    for staged in folder.glob(".tmp*"):  # what safetensors wrote beside its file when a kill came
+        staged.unlink()
     return recommender
 
 

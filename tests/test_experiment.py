@@ -12,7 +12,8 @@ import pytest
 import attlas
 from attlas.data.interactions import Interactions
 from attlas.errors import ArtefactError, AttlasError, ConfigError
-from attlas.experiment import DataConfig, Experiment, load_split, read_toml, recall, remember, versions
+from attlas.experiment import Experiment, read_toml, recall, remember, versions
+from attlas.loading import DataConfig, load_split
 
 WHOLE = """
 [data]
@@ -57,8 +58,9 @@ def test_a_toml_file_becomes_an_experiment(tmp_path: Path) -> None:
 
 def test_an_empty_file_is_an_experiment_with_popularity_and_the_defaults_spelled_out(tmp_path: Path) -> None:
     tables = Experiment.from_file(written(tmp_path, "")).to_dict()
-    none = dict.fromkeys(["user", "item", "rating", "time", "separator", "items"])
-    assert tables["data"] == {"source": "", "split": "auto", "validation": "auto", "seed": 1, **none}
+    none = dict.fromkeys(["user", "item", "rating", "time", "separator", "items", "users", "positive", "since", "returns"])
+    whole = {"repeat": "count", "min_user": 0, "min_item": 0}
+    assert tables["data"] == {"source": "", "split": "auto", "validation": "auto", "seed": 1, **none, **whole}
     assert tables["model"] == {"name": "popularity"}
     assert tables["solver"] == {}
     assert tables["evaluation"] == {"protocol": (), "k": (10, 20)}
@@ -183,6 +185,23 @@ def test_a_folder_of_given_files_keeps_its_split_and_its_candidates(given_files:
 def test_a_folder_of_given_files_is_not_split_again(given_files: Path) -> None:
     with pytest.raises(ConfigError, match=r"is split already; leave \[data\] split out"):
         load_split(DataConfig(source=str(given_files), split="leave-last-out"))
+
+
+def test_the_rows_of_given_files_are_not_cleaned(given_files: Path) -> None:
+    with pytest.raises(ConfigError, match=r"its rows stay as they are; leave out \[data\] repeat, min_user$"):
+        load_split(DataConfig(source=str(given_files), repeat="last", min_user=2))
+
+
+def test_a_shop_s_table_is_cleaned_as_the_settings_say(tmp_path: Path) -> None:
+    rows = [f"u{user},i{item},{item % 2 + 1},2024-0{1 + item}-01" for user in range(6) for item in range(5) for _ in "ab"]
+    (tmp_path / "shop.csv").write_text("\n".join(["customer,sku,quantity,date", *rows, "u0,i0,-1,2024-09-09"]))
+    told = f'[data]\nsource = "{tmp_path / "shop.csv"}"\nrepeat = "sum:quantity"\npositive = "sku!=i4"\nsince = 2024-02-01\n'
+    config = Experiment.from_file(written(tmp_path, told + 'returns = "cancel"\nmin_user = 2\nsplit = "global-ratio"')).data
+    split, said = load_split(config)
+    assert config.since == "2024-02-01"
+    assert sorted(set(split.train.to_frame()["item"])) == ["i1", "i2", "i3"]
+    assert set(split.train.count.tolist()) == {2.0, 4.0}
+    assert "50% of rows repeat an earlier choice of the same user and item" in " ".join(said)
 
 
 def test_nothing_to_read_is_refused() -> None:

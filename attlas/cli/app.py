@@ -76,18 +76,15 @@ def models(
 
 
 @app.command()
+@option.with_table
 def fit(
+    table: dict[str, Any],
     config: option.Config = None,
     data: option.Data = None,
     model: option.Model = None,
     out: option.Out = None,
     resume: option.Resume = None,
     final: option.Final = None,
-    items: option.Items = None,
-    user: option.User = None,
-    item: option.Item = None,
-    rating: option.Rating = None,
-    time: option.Time = None,
     split: option.Split = None,
     validation: option.Validation = None,
     protocol: option.Protocols = None,
@@ -107,9 +104,8 @@ def fit(
     """
     from attlas.cli.fitting import fit_from_options
 
-    columns = {"user": user, "item": item, "rating": rating, "time": time}
     tables: dict[str, dict[str, Any]] = {
-        "data": {"source": data, "split": split, "validation": validation, "items": items, **columns},
+        "data": {"source": data, "split": split, "validation": validation, **table},
         "model": {"name": model},
         "training": {"epochs": epochs, "refit": refit, "seed": seed, "device": device, "memory": memory},
         "evaluation": {"protocol": protocol or None},

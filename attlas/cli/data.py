@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -84,12 +84,10 @@ def fetch(
 
 
 @data.command()
+@option.with_table
 def describe(
+    table: dict[str, Any],
     source: Annotated[str, typer.Argument(help="A table, or a folder of given files.", show_default=False)],
-    user: option.User = None,
-    item: option.Item = None,
-    rating: option.Rating = None,
-    time: option.Time = None,
     separator: Annotated[str | None, typer.Option(help="What stands between the columns.", show_default="guessed")] = None,
     as_json: option.Json = False,
 ) -> None:
@@ -103,7 +101,7 @@ def describe(
 
     if (path := Path(source)).is_file() and path.stat().st_size > TAKES_SECONDS:
         Terminal().say(f"reading {source}")
-    found = describe_source(source, user=user, item=item, rating=rating, time=time, separator=separator)
+    found = describe_source(source, separator=separator, **table)
     return show.show_json(found.to_dict()) if as_json else show.show_sentences(description_lines(found))
 
 

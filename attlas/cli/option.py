@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 
-def _text(meaning: str, default: str | bool = False) -> typer.models.OptionInfo:
-    found: typer.models.OptionInfo = typer.Option(help=meaning, show_default=default)
+def _text(meaning: str, default: str | bool = False, panel: str | None = None) -> typer.models.OptionInfo:
+    found: typer.models.OptionInfo = typer.Option(help=meaning, show_default=default, rich_help_panel=panel)
     return found
+
+
+def _of_table(meaning: str, default: str | bool = False) -> typer.models.OptionInfo:
+    return _text(meaning, default, "What the table says, and what its rows become")
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout; progress stays on stderr.")]
@@ -23,11 +30,6 @@ Data = Annotated[str | None, _text("A table, or a folder of given files.")]
 Model = Annotated[str | None, _text("A name from attlas models.")]
 Out = Annotated[Path | None, _text("The run folder to make; without it the model is measured and not kept.")]
 Resume = Annotated[Path | None, _text("Go on with an unfinished run.")]
-Items = Annotated[str | None, _text("A file with titles of the items.")]
-User = Annotated[str | None, _text("Name of the user column.", "guessed")]
-Item = Annotated[str | None, _text("Name of the item column.", "guessed")]
-Rating = Annotated[str | None, _text("Name of the rating column.", "guessed")]
-Time = Annotated[str | None, _text("Name of the time column.", "guessed")]
 Final = Annotated[
     Path | None,
     _text(
@@ -59,3 +61,36 @@ Setting = Annotated[
     typer.Option("--set", help="Any setting: model.embedding_dim=32, solver.learning_rate=0.002.", show_default=False),
 ]
 Candidates = Annotated[str | None, _text("Rank these items only, separated as in --history.")]
+
+TABLE: dict[str, Any] = {
+    "user": Annotated[str | None, _of_table("Name of the user column.", "guessed")],
+    "item": Annotated[str | None, _of_table("Name of the item column.", "guessed")],
+    "rating": Annotated[str | None, _of_table("Name of the rating column.", "guessed")],
+    "time": Annotated[str | None, _of_table("Name of the time column.", "guessed")],
+    "items": Annotated[str | None, _of_table("A file with titles of the items.")],
+    "users": Annotated[str | None, _of_table("A file with facts about the users.")],
+    "repeat": Annotated[
+        str | None, _of_table("What rows of one user and item become: count, sum:COLUMN, first or last.", "count")
+    ],
+    "positive": Annotated[str | None, _of_table("Keep only rows that meet this: 'rating>=4', 'event=purchase and price>0'.")],
+    "min_user": Annotated[int | None, _of_table("Keep only users with so many items.", "0")],
+    "min_item": Annotated[int | None, _of_table("Keep only items with so many users.", "0")],
+    "since": Annotated[str | None, _of_table("Leave out rows before this date, or these seconds since 1970.")],
+    "returns": Annotated[str | None, _of_table("What negative amounts do: drop or cancel.", "they are refused")],
+}
+
+
+def with_table(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options about a table; it gets all of them as ``table``, by the names of ``[data]``."""
+
+    @functools.wraps(command)
+    def told(**given: Any) -> None:
+        command(table={name: given.pop(name) for name in TABLE}, **given)
+
+    signature = inspect.signature(command, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "table"]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    added = [inspect.Parameter(name, keyword, default=None, annotation=kind) for name, kind in TABLE.items()]
+    told.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+    told.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *added]}
+    return told

@@ -1,18 +1,13 @@
-"""Which columns a table has, which of them is the user, item, rating and time, and what their cells say."""
+"""Which columns a table has, and which of them is the user, item, rating and time."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
-
-import polars as pl
+from collections.abc import Sequence
 
 from attlas.errors import DataError, nearest
 
-SEPARATORS = ("::", "\t", ",", ";", "|")
-SPELLED = {"\\t": "\t", "tab": "\t"}
 ROLES = ("user", "item", "rating", "time")
+RECBOLE_TYPES = ("token", "token_seq", "float", "float_seq")
 
 # One row per rank, best first; within a rank a name that ends in "id" wins. Compared without case, blanks and punctuation.
 USUAL_NAMES = {
@@ -38,88 +33,8 @@ USUAL_NAMES = {
         "date createdat updatedat ratedat reviewtime reviewdate invoicedate purchasedate orderdate tdat",
     ),
 }
-MISSING = ["", "nan", "NaN", "NA", "<NA>", "null", "NULL", "None", "\\N"]
-TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f%z", "%Y-%m-%d %H:%M%z")
-TIME_UNITS = ((1e17, 10**9, "nanoseconds"), (1e14, 10**6, "microseconds"), (1e11, 10**3, "milliseconds"))
+AMOUNTS = frozenset(USUAL_NAMES["rating"][2].split())  # how much or how often: may be summed, and is negative for returns
 FIRST_PLAUSIBLE_TIME = 1e8  # seconds; numbers from here on (1973) are taken for times rather than ratings
-
-Header = Callable[[Sequence[str]], list[str] | None]
-
-
-class Cells(NamedTuple):
-    """What a column says: values (null where unusable), why each unusable row is so, and what a person should know."""
-
-    values: pl.Series
-    unusable: dict[str, pl.Series]
-    notes: tuple[str, ...] = ()
-
-
-def parse_table(text: bytes, source: str, *, separator: str | None, header: Header) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """A text table as a frame of text columns, with notes on what was guessed.
-
-    Args:
-        text: UTF-8 with lines that end in a line feed.
-        separator: what stands between cells; None looks for the one that cuts the first lines most evenly.
-        header: given the cells of the first line, names for the columns if that line is data, else None.
-    """
-    sample = [line for line in text[: 1 << 16].decode(errors="replace").split("\n")[:50] if line.strip()]
-    if not sample:
-        raise DataError(f"{source} is empty; expected a table with a user and an item in each row")
-    separator = SPELLED.get(separator, separator) if separator else sniff_separator(sample)
-    first = [] if separator is None else _cells(sample[0], separator)
-    if separator is None or len(first) < 2:
-        tried = f"separator {separator!r}" if separator else "any of the separators " + ", ".join(map(repr, SEPARATORS))
-        raise DataError(
-            f"{source} has only one column with {tried}: its first line is {_short(sample[0])}; expected at least a user and "
-            "an item; say what stands between the columns with the option separator"
-        )
-    names = header(first)
-    notes = () if names is None else (f"{source} has no header line; its columns were taken as {', '.join(names[:5])}",)
-    return _parsed(text, source, separator, names, quoted=_is_quoted(sample[0], separator)), notes
-
-
-def _parsed(text: bytes, source: str, separator: str, names: list[str] | None, *, quoted: bool) -> pl.DataFrame:
-    if len(separator) > 1:
-        text, separator = text.replace(separator.encode(), b"\x1f"), "\x1f"
-    try:
-        return pl.read_csv(
-            text,
-            separator=separator,
-            has_header=names is None,
-            new_columns=names,
-            infer_schema=False,
-            quote_char='"' if quoted else None,
-        )
-    except (pl.exceptions.PolarsError, ValueError) as error:
-        width = len(_cells(text.split(b"\n", 1)[0].decode(), separator))
-        longer = (n for n, line in enumerate(text.decode().split("\n"), 1) if len(_cells(line, separator)) > width)
-        line = next(longer, None)
-        where = f"its first line has {width} columns, line {line} has more" if line else "a quoted cell has no closing quote"
-        raise DataError(
-            f"{source} is not a regular table: {where}; mend or remove such lines, or say what stands between the columns "
-            "with the option separator"
-        ) from error
-
-
-def sniff_separator(lines: Sequence[str]) -> str | None:
-    """The separator that gives most of the lines as many cells as the first; None if that is less than half of them."""
-
-    def agreement(separator: str) -> float:
-        widths = [len(_cells(line, separator)) for line in lines]
-        return widths.count(widths[0]) / len(widths) if widths[0] > 1 else 0.0
-
-    best = max(SEPARATORS, key=agreement)
-    return best if agreement(best) >= 0.5 else None
-
-
-def _cells(line: str, separator: str) -> list[str]:
-    if _is_quoted(line, separator):
-        return next(csv.reader([line], delimiter=separator), [])
-    return line.rstrip("\r").split(separator)
-
-
-def _is_quoted(first_line: str, separator: str) -> bool:
-    return len(separator) == 1 and (separator in ",;" or first_line.startswith('"'))
 
 
 def interaction_header(first: Sequence[str]) -> list[str] | None:
@@ -154,6 +69,15 @@ def item_header(first: Sequence[str]) -> list[str] | None:
     return (known + [f"column_{n}" for n in range(4, len(first) + 1)])[: len(first)]
 
 
+def user_header(first: Sequence[str]) -> list[str] | None:
+    """Names for the columns of a table of users whose first line is data, as in MovieLens ``users.dat`` and ``u.user``."""
+    if not _is_number(first[0]):
+        return None
+    if len(first) == 5:
+        return ["user", *(["age", "gender"] if _is_number(first[1]) else ["gender", "age"]), "occupation", "zip_code"]
+    return ["user", *(f"column_{n}" for n in range(2, len(first) + 1))]
+
+
 def _is_number(cell: str) -> bool:
     try:
         return float(cell) == float(cell)
@@ -167,10 +91,7 @@ def assign_columns(names: Sequence[str], source: str, **chosen: str | None) -> d
     Raises:
         DataError: a chosen column does not exist, two columns fit equally well, or no column is the user or the item.
     """
-    columns = {role: name for role, name in chosen.items() if name}
-    for role, name in columns.items():
-        if name not in names:
-            raise DataError(f"{source} has no column {name!r} for the {role}; {nearest(name, names)}{_listed(names)}")
+    columns = {role: find_column(name, names, source, f"the {role}") for role, name in chosen.items() if name}
     if len(set(columns.values())) < len(columns):
         raise DataError(f"{source}: one column was chosen for two roles: {columns}; choose a different one for each")
     for role in ROLES:
@@ -194,90 +115,37 @@ def best_columns(names: Sequence[str], role: str) -> list[str]:
 
 def _usual(name: str, role: str) -> list[tuple[int, str]]:
     # "user_id:token" is RecBole's way to write a type beside a name.
-    plain = "".join(letter for letter in name.split(":")[0].lower() if letter.isalnum())
+    plain = _plain(name)
     return [(rank, plain) for rank, usual in enumerate(USUAL_NAMES[role]) if plain in usual.split()]
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.split(":")[0].lower() if letter.isalnum())
+
+
+def is_amount(name: str) -> bool:
+    """Whether a column's name says how much or how often rather than how good: quantity, plays, count."""
+    return _plain(name) in AMOUNTS
+
+
+def find_column(name: str, names: Sequence[str], source: str, purpose: str) -> str:
+    """The column of that name, with or without the type that RecBole writes beside it.
+
+    Raises:
+        DataError: there is none; the message names the nearest.
+    """
+    alike = [name] if name in names else [other for other in names if other.split(":")[0] == name.split(":")[0]]
+    if len(alike) != 1:
+        raise DataError(f"{source} has no column {name!r} for {purpose}; {nearest(name, names)}{_listed(names)}")
+    return alike[0]
+
+
+def without_types(names: Sequence[str]) -> list[str] | None:
+    """RecBole's column names without their types, ``user_id:token`` -> ``user_id``; None where they are not RecBole's."""
+    parts = [name.strip().rpartition(":") for name in names]
+    return [name for name, _, _ in parts] if all(name and kind in RECBOLE_TYPES for name, _, kind in parts) else None
 
 
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:20])
     return f" (its columns are {shown}{', ...' if len(names) > 20 else ''})"
-
-
-def read_ids(cells: pl.Series, role: str) -> Cells:
-    """Ids as text or whole numbers; whole numbers that were stored as floats become whole again."""
-    if cells.dtype.is_float():
-        cells = cells.fill_nan(None)
-        if not (cells.is_finite() & (cells % 1 == 0)).all():
-            raise DataError(f"column {cells.name!r} holds numbers with fractions; expected {role} ids: text or whole numbers")
-    elif cells.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):
-        text = cells.cast(pl.String).str.strip_chars()
-        cells = text.set(text.is_in(MISSING), None)
-    elif not cells.dtype.is_integer():
-        raise DataError(f"column {cells.name!r} is of type {cells.dtype}; expected {role} ids: text or whole numbers")
-    values = cells if cells.dtype == pl.String else cells.cast(pl.Int64, strict=False)
-    if values.null_count() > cells.null_count():  # hashes of 64 bits without a sign
-        values = cells.cast(pl.String)
-    return Cells(values, {f"missing {role} id": values.is_null()})
-
-
-def read_ratings(cells: pl.Series) -> Cells:
-    """Ratings as float32."""
-    missing = _is_missing(cells)
-    values = _numbers(cells).cast(pl.Float32, strict=False)
-    values = values.set(~values.is_finite().fill_null(False), None)
-    return Cells(values, {"missing rating": missing, "the rating is not a number": values.is_null() & ~missing})
-
-
-def read_times(cells: pl.Series) -> Cells:
-    """Times as whole seconds since 1970, from epoch numbers of any usual unit, ISO text, dates or datetimes."""
-    missing = _is_missing(cells)
-    if cells.dtype.is_temporal() and cells.dtype not in (pl.Time, pl.Duration):
-        return Cells(cells.dt.epoch("s"), {"missing time": missing})
-    numbers = _numbers(cells)
-    if cells.dtype == pl.String and numbers.count() * 2 < (~missing).sum():
-        values = _iso_seconds(cells)
-        return Cells(values, {"missing time": missing, "the time is not understood": values.is_null() & ~missing})
-    numbers = numbers.set(~numbers.is_finite().fill_null(False), None)
-    negative = (numbers < 0).fill_null(False)
-    middle = numbers.filter(~negative).median() or 0.0
-    unit, notes = 1, list[str]()
-    for least, per_second, name in TIME_UNITS:
-        if isinstance(middle, float) and middle >= least and unit == 1:
-            unit, notes = per_second, [f"times in column {cells.name!r} are in {name}; they were kept as whole seconds"]
-    values = (numbers.set(negative, None) / unit).floor().cast(pl.Int64, strict=False)
-    bad = {
-        "missing time": missing,
-        "negative time": negative,
-        "the time is not a number": values.is_null() & ~missing & ~negative,
-    }
-    return Cells(values, bad, tuple(notes))
-
-
-def _is_missing(cells: pl.Series) -> pl.Series:
-    if cells.dtype == pl.String:
-        return cells.is_null() | cells.str.strip_chars().is_in(MISSING).fill_null(True)
-    return cells.is_null() | (cells.is_nan().fill_null(True) if cells.dtype.is_float() else False)
-
-
-def _numbers(cells: pl.Series) -> pl.Series:
-    text = cells.str.strip_chars() if cells.dtype == pl.String else cells
-    try:
-        return text.cast(pl.Float64, strict=False)
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"column {cells.name!r} is of type {cells.dtype}; expected numbers") from error
-
-
-def _iso_seconds(cells: pl.Series) -> pl.Series:
-    text = cells.str.strip_chars().str.replace(r"^(\d{4})/(\d\d?)/", "$1-$2-").str.replace(r"^(\S{8,10})T", "$1 ")
-    text = text.str.replace(r"\s?(Z|UTC)$", "+00:00")
-    text = text.set(~text.str.contains(r"^\d{4}-").fill_null(False), None)
-    seconds = pl.Series(cells.name, [None], dtype=pl.Int64).new_from_index(0, len(text))
-    for layout in TIME_FORMATS:
-        if seconds.null_count() == text.null_count():
-            break
-        seconds = seconds.zip_with(seconds.is_not_null(), text.str.to_datetime(layout, strict=False).dt.epoch("s"))
-    return seconds
-
-
-def _short(line: str) -> str:
-    return repr(line if len(line) <= 60 else line[:57] + "...")

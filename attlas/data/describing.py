@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy import sparse
 
 from attlas.data.columns import interaction_header
 from attlas.data.interactions import Interactions
@@ -98,7 +99,7 @@ def describe_source(source: Any, **options: Any) -> Description:
     """Read and describe whatever ``read`` or ``read_split`` takes.
 
     Args:
-        options: those of ``read``: user, item, rating, time, separator; a given split takes none.
+        options: those of ``read``; a given split takes none. Returns are left out, and counted, where nothing is said of them.
     """
     now, given = int(clock.time()), {name: value for name, value in options.items() if value is not None}
     if isinstance(source, str | Path) and looks_like_split(source):
@@ -107,7 +108,7 @@ def describe_source(source: Any, **options: Any) -> Description:
         made = read_split(source)
         parts = {"train": made.train, "validation": made.valid, "test": made.test}
         return describe(_together(made), now=now, parts={name: len(part) for name, part in parts.items() if part is not None})
-    data = read(source, **given)
+    data = read(source, **given) if sparse.issparse(source) else read(source, **{"returns": "drop", **given})
     if not data.origin.columns:
         return describe(data, now=now)
     raw = open_table(source, given.get("separator"), interaction_header)

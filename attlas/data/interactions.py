@@ -24,7 +24,7 @@ class Origin:
     Attributes:
         source: the file or the kind of frame.
         rows: rows read.
-        columns: what the table calls the user, the item, the rating and the time.
+        columns: what the table calls the user, the item, the rating and the time, and the count where a column was added up.
         dropped: how many rows were left aside for which reason.
         repeats: how many rows told of a pair of user and item that another row had told of.
         notes: what else a person should know, one sentence each.
@@ -44,6 +44,10 @@ class Origin:
         said = [f"{self.source}: columns {named}"] if named else []
         said.append(f"{self.rows:,} rows read, {kept:,} kept")
         said += [f"{count:,} rows dropped: {reason}" for reason, count in self.dropped.items() if count]
+        share = self.repeats / (kept + self.repeats) if self.repeats else 0.0
+        if share >= 0.005:
+            hint = "think about --include-seen (exclude_seen=False)"
+            said.append(f"{share:.0%} of rows repeat an earlier choice of the same user and item; {hint}")
         return said + list(self.notes)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from attlas.data.columns import MISSING, best_columns
+from attlas.data.cells import MISSING
+from attlas.data.columns import best_columns
 from attlas.data.interactions import Interactions
 
 SAMPLE = 100_000  # what the first rows rule out need not be asked of all

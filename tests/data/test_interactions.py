@@ -42,13 +42,6 @@ def test_a_pair_counts_once_in_the_set_of_items_of_a_user():
     assert data.by_item.toarray().tolist() == [[1, 0], [0, 1]]
 
 
-def test_of_repeats_the_latest_is_kept_and_of_equal_times_the_later_row():
-    timed = Interactions.of(["a", "a", "b", "b"], ["x", "x", "y", "y"], rating=[1, 2, 3, 4], time=[9, 5, 7, 7])
-    assert timed.without_repeats().rating.tolist() == [1, 4]
-    untimed = Interactions.of(["a", "b", "a"], ["x", "x", "x"], rating=[1, 2, 3])
-    assert untimed.without_repeats().rating.tolist() == [2, 3]
-
-
 def test_a_matrix_keeps_its_places_as_ids_and_drops_explicit_zeros():
     matrix = sparse.csr_array((np.array([4.0, 0.0, 2.0]), (np.array([0, 0, 2]), np.array([1, 2, 0]))), shape=(3, 3))
     data = Interactions.of_matrix(matrix)
@@ -89,6 +82,13 @@ def test_an_origin_tells_in_sentences_what_was_kept():
         "2 rows dropped: missing user id",
         "a note",
     ]
+
+
+def test_an_origin_says_which_share_of_the_rows_repeats_a_choice():
+    said = Origin("r.csv", 10, dropped={"missing user id": 2, "repeats of the same user and item": 2}, repeats=2).sentences()
+    hint = "think about --include-seen (exclude_seen=False)"
+    assert said[-1] == f"25% of rows repeat an earlier choice of the same user and item; {hint}"
+    assert "repeat an" not in " ".join(Origin("r.csv", 1000, repeats=2).sentences())
 
 
 def test_a_lazy_frame_with_dates_and_categories_is_read():
@@ -163,7 +163,7 @@ def test_what_is_no_table_is_refused():
 @given(pairs=st.lists(st.tuples(st.integers(-5, 5), st.text("abc", min_size=1, max_size=2)), min_size=1, max_size=30))
 def test_what_is_read_from_a_frame_is_the_set_of_its_pairs_in_order_of_first_appearance(pairs):
     data = read(pl.DataFrame(pairs, schema=["user", "item"], orient="row"))
-    assert sorted(data.to_frame().rows()) == sorted(set(pairs))
+    assert sorted(data.to_frame().select("user", "item").rows()) == sorted(set(pairs))
     assert data.users.ids.to_list() == list(dict.fromkeys(user for user, _ in pairs))
 
 

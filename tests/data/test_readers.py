@@ -171,12 +171,14 @@ def test_a_column_of_which_most_rows_cannot_be_used_is_refused(file):
 
 def test_the_last_of_repeated_pairs_is_kept_by_time_and_the_rest_are_counted(file):
     data = read(file("user,item,rating,time\na,x,1,9\na,x,2,5\nb,x,3,1\n"))
-    assert rows(data) == [("a", "x", 1.0, 9), ("b", "x", 3.0, 1)]
+    assert rows(data) == [("a", "x", 1.0, 9, 2.0), ("b", "x", 3.0, 1, 1.0)]
     assert data.origin.dropped == {"repeats of the same user and item": 1}
 
 
 def test_one_row_repeated_is_one_interaction_of_one_user_and_one_item(file):
-    assert rows(read(file("user,item\na,x\na,x\na,x\n"))) == [("a", "x")]
+    data = read(file("user,item\na,x\na,x\na,x\n"))
+    assert rows(data) == [("a", "x", 3.0)]
+    assert (len(data.users), len(data.items)) == (1, 1)
 
 
 MOMENT = int(datetime(2020, 1, 31, 12, 30, 15, tzinfo=UTC).timestamp())
@@ -224,7 +226,7 @@ def test_ids_of_files_are_text_and_ids_of_frames_keep_their_type(file):
         ("user\na\n", "t.csv", "t.csv has only one column with any of the separators"),
         (bytes(range(256)), "t.csv", "t.csv is no text but binary data"),
         (b"PK\x03\x04rest", "t.zip", "t.zip is no text table but a zip archive"),
-        (b'{"user": 1}\n', "t.json", r"JSON; pass polars.read_ndjson\(path\)"),
+        (b'[{"user": 1}]\n', "t.json", r"t.json is one JSON array; expected JSON lines.*pass polars.read_json\(path\)"),
         (b"\x1f\x8b\x08damaged", "t.csv", "t.csv is a gzip file that is cut off or damaged"),
         ("user,item\na,b\nc,d,e\n", "t.csv", "its first line has 2 columns, line 3 has more"),
         ('user,item\n"a,b\nc,d\n', "t.csv", "a quoted cell has no closing quote"),

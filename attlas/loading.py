@@ -1,0 +1,124 @@
+"""What an experiment learns from: the settings of ``[data]``, the rows they name and the split they ask for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from attlas.data.interactions import Interactions
+from attlas.data.readers import read
+from attlas.data.split import Split, looks_like_split, read_split
+from attlas.data.split import split as split_by
+from attlas.errors import ConfigError
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class DataConfig:
+    """What to learn from.
+
+    Attributes:
+        source: a file, or a folder of given files; "" where the data are passed in.
+        split: how to hold out: a code of ``attlas.split``; given files keep theirs.
+        validation: for given files, how validation is cut from training: auto, leave-last-out, leave-random-out or none.
+        seed: what random splits depend on.
+        user, item, rating, time: names of columns; None guesses.
+        separator: what stands between columns; None finds out.
+        items, users: files with titles and other facts about the items, and about the users.
+        repeat: what several rows of one user and item become: count, sum:COLUMN, first or last.
+        positive: the condition that a row must meet, such as rating>=4.
+        min_user, min_item: how many items a user and how many users an item must have, both at once.
+        since: rows before this date, or these seconds since 1970, are left out.
+        returns: what negative amounts do: drop leaves their rows out, cancel takes them from earlier purchases.
+    """
+
+    source: str = ""
+    split: str = "auto"
+    validation: str = "auto"
+    seed: int = Field(default=1, ge=0)
+    user: str | None = None
+    item: str | None = None
+    rating: str | None = None
+    time: str | None = None
+    separator: str | None = None
+    items: str | None = None
+    users: str | None = None
+    repeat: str = "count"
+    positive: str | None = None
+    min_user: int = Field(default=0, ge=0)
+    min_item: int = Field(default=0, ge=0)
+    since: Annotated[str | None, BeforeValidator(lambda moment: moment if moment is None else str(moment))] = None
+    returns: str | None = None
+
+    def cleaning(self) -> dict[str, Any]:
+        """What the rows become, as ``attlas.read`` takes it."""
+        return {name: getattr(self, name) for name in ("repeat", "positive", "min_user", "min_item", "since", "returns")}
+
+
+def load_split(config: DataConfig, data: Any = None) -> tuple[Split, list[str]]:
+    """The split that the settings ask for, and what a person should hear about it.
+
+    Args:
+        config: the settings.
+        data: a Split, Interactions or a frame; None reads ``config.source``.
+    """
+    if isinstance(data, Split):
+        return data, []
+    rows, why = load_rows(config, data), ""
+    if rows is None:
+        if config.split != "auto":
+            raise ConfigError(f"{config.source} is split already; leave [data] split out, or read one of its files alone")
+        _refuse_cleaning(config)
+        made = read_split(config.source, validation=config.validation, seed=config.seed, items=config.items)
+        said = made.train.origin.sentences() + _oddities(made)
+    else:
+        made = split_by(rows, config.split, config.seed, valid=0.0 if config.validation == "none" else None)
+        said = rows.origin.sentences()
+        if config.split == "auto":
+            why = f" (chosen since {'no times' if rows.time is None else 'times'} are known)"
+    held = len(made.valid) if made.valid else 0
+    said.append(f"split {made.code}{why}: {len(made.train):,} rows train, {held:,} validation, {len(made.test):,} test")
+    return made, said + _strangers(made) + [f"{count:,} {reason}" for reason, count in made.dropped.items() if count]
+
+
+def load_rows(config: DataConfig, data: Any = None) -> Interactions | None:
+    """All rows that a split is cut from; None where the data come split already."""
+    if isinstance(data, Split) or (data is None and looks_like_split(config.source)):
+        return None
+    return data if isinstance(data, Interactions) else _read(config, data)
+
+
+def _strangers(split: Split) -> list[str]:
+    """Who is measured, where users were held out whole."""
+    if split.given is None:
+        return []
+    valid, test = (0 if part is None else len(np.unique(part.user)) for part in (split.valid, split.test))
+    return [f"{valid:,} validation and {test:,} test users are strangers to training, known by {len(split.given):,} given rows"]
+
+
+def _oddities(split: Split) -> list[str]:
+    """What a split that was given as files does not promise: warm test rows, and none that is in training too."""
+    train, test = split.train.by_user, split.test
+    cold_users = int((train.sum(axis=1)[test.user] == 0).sum())
+    cold_items = int((train.sum(axis=0)[test.item] == 0).sum())
+    repeated = int(train[test.user, test.item].sum())
+    counts = {"of users without training rows": cold_users, "of items without training rows": cold_items}
+    return [f"{count:,} test rows are {what}" for what, count in (counts | {"also in training": repeated}).items() if count]
+
+
+def _read(config: DataConfig, data: Any) -> Interactions:
+    if data is None and not config.source:
+        raise ConfigError(
+            'nothing to learn from; give a file or a folder: --data ratings.csv, or [data] source = "ratings.csv"'
+        )
+    names = {name: getattr(config, name) for name in ("user", "item", "rating", "time", "separator", "items", "users")}
+    return read(config.source if data is None else data, **names, **config.cleaning())
+
+
+def _refuse_cleaning(config: DataConfig) -> None:
+    default = DataConfig()
+    changed = [name for name in (*config.cleaning(), "users") if getattr(config, name) != getattr(default, name)]
+    if changed:
+        raise ConfigError(f"{config.source} is split already, its rows stay as they are; leave out [data] {', '.join(changed)}")

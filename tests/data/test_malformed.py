@@ -202,6 +202,10 @@ TEXT = {
         [(1, 2)],
         {"item": 'item "id"'},
     ),
+    "SQLite with a name that is no text": (
+        base(*ORDERS).replace(b"(user", b"(\xd0ser"),
+        "is a SQLite file that cannot be read",
+    ),
     "SQLite that is only its name": (b"SQLite format 3\0", "is a SQLite file that is cut off"),
     "gzip that is only its name": (b"\x1f\x8b", "gzip file that is cut off or damaged"),
     "gzip of nothing": (gzip.compress(b""), "is empty"),

@@ -30,6 +30,11 @@ Data = Annotated[str | None, _text("A table, or a folder of given files.")]
 Model = Annotated[str | None, _text("A name from attlas models.")]
 Out = Annotated[Path | None, _text("The run folder to make; without it the model is measured and not kept.")]
 Resume = Annotated[Path | None, _text("Go on with an unfinished run.")]
+Items = Annotated[str | None, _of_table("A file with titles of the items.")]
+User = Annotated[str | None, _of_table("Name of the user column.", "guessed")]
+Item = Annotated[str | None, _of_table("Name of the item column.", "guessed")]
+Rating = Annotated[str | None, _of_table("Name of the rating column.", "guessed")]
+Time = Annotated[str | None, _of_table("Name of the time column.", "guessed")]
 Split = Annotated[
     str | None, _text("leave-last-out, leave-random-out, user-ratio, user-time, global-ratio or global-time.", "auto")
 ]
@@ -52,11 +57,11 @@ Setting = Annotated[
 Candidates = Annotated[str | None, _text("Rank these items only, separated as in --history.")]
 
 TABLE: dict[str, Any] = {
-    "user": Annotated[str | None, _of_table("Name of the user column.", "guessed")],
-    "item": Annotated[str | None, _of_table("Name of the item column.", "guessed")],
-    "rating": Annotated[str | None, _of_table("Name of the rating column.", "guessed")],
-    "time": Annotated[str | None, _of_table("Name of the time column.", "guessed")],
-    "items": Annotated[str | None, _of_table("A file with titles of the items.")],
+    "user": User,
+    "item": Item,
+    "rating": Rating,
+    "time": Time,
+    "items": Items,
     "users": Annotated[str | None, _of_table("A file with facts about the users.")],
     "repeat": Annotated[
         str | None, _of_table("What rows of one user and item become: count, sum:COLUMN, first or last.", "count")

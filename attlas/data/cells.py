@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from attlas.data.columns import MISSING
 from attlas.errors import DataError
 
-MISSING = ["", "nan", "NaN", "NA", "<NA>", "null", "NULL", "None", "\\N"]
 TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f%z", "%Y-%m-%d %H:%M%z")
 TIME_UNITS = ((1e17, 10**9, "nanoseconds"), (1e14, 10**6, "microseconds"), (1e11, 10**3, "milliseconds"))
 SAMPLE = 100_000  # cells that tell the unit of times

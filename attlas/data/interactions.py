@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+from attlas.data.cleaning import Cleaning, settle
 from attlas.data.vocabulary import Vocabulary
 from attlas.errors import DataError
 
@@ -162,6 +163,11 @@ class Interactions:
     def facts(self) -> dict[str, np.ndarray]:
         """What is known of each row beside its user and item, by name: rating, time and count."""
         return {name: values for name in FACTS if (values := getattr(self, name)) is not None}
+
+    def without_repeats(self) -> Interactions:
+        """Of equal pairs of user and item only the latest row, or of equal times the later one, in the order of the rows."""
+        row = settle(self.user * len(self.items) + self.item, Cleaning("last"), self.time).row
+        return self if len(row) == len(self) else self.take(row)
 
     def with_items(self, columns: pl.DataFrame) -> Interactions:
         """The same rows with facts about each item, one row per item in the order of the vocabulary."""

@@ -2,7 +2,8 @@
 
 ATTLAS_DATA=... python benchmarks/als.py
 
-The two take turns, data set by data set and method by method; seconds are the median of the sweeps after the first two.
+The two take turns, data set by data set and method by method. Seconds are the median of the sweeps after the first two, of
+the quickest start; what the vectors rank is the mean over SEEDS starts, with its standard deviation.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from attlas.evaluation.evaluate import evaluate
 from attlas.models.ials import IALS
 from attlas.scoring import Scorer
 
-SWEEPS, DIM = 15, 64
+SWEEPS, DIM, SEEDS = 15, 64, 5
 CONFIDENCE, L2 = 5.0, 30.0  # of observed cells, and for every vector alike: what implicit calls alpha and regularization
 
 
@@ -55,9 +56,9 @@ class Told:
         }
 
 
-def ours(inputs: Inputs, method: str) -> tuple[IALS, Told]:
+def ours(inputs: Inputs, method: str, seed: int) -> tuple[IALS, Told]:
     """iALS on the objective of Hu et al."""
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     config = IALS.Config(
         embedding_dim=DIM, alpha=CONFIDENCE - 1, unobserved_weight=1.0, zeros="unobserved", l2=L2, l2_exponent=0.0
     )
@@ -70,12 +71,12 @@ def ours(inputs: Inputs, method: str) -> tuple[IALS, Told]:
     return model.eval(), told
 
 
-def theirs(inputs: Inputs, method: str) -> tuple[IALS, Told]:
+def theirs(inputs: Inputs, method: str, seed: int) -> tuple[IALS, Told]:
     """The same by implicit; its vectors in a model of ours, so that both are measured alike."""
     from implicit.als import AlternatingLeastSquares
 
     settings = {"factors": DIM, "regularization": L2, "alpha": CONFIDENCE, "iterations": SWEEPS}
-    peer = AlternatingLeastSquares(**settings, use_cg=method == "cg", num_threads=2, random_state=1)
+    peer = AlternatingLeastSquares(**settings, use_cg=method == "cg", num_threads=2, random_state=seed)
     told = Told()
     peer.fit(sparse.csr_matrix(inputs.train.by_user), show_progress=False, callback=told)
     model = IALS(inputs.sizes, IALS.Config(embedding_dim=DIM))
@@ -88,14 +89,25 @@ def measure(name: str, split: Split, method: str) -> dict[str, Any]:
     """One line: both in turn, their ratio, and what their vectors rank."""
     inputs = Inputs(split.train)
     line: dict[str, Any] = {"data": name, "what": f"iALS sweep, {method}, {DIM} factors, after {SWEEPS}"}
-    for who, fit in (("theirs", theirs), ("ours", ours)):
-        model, told = fit(inputs, method)
-        line[who] = told.facts()
-        for code in ("full",) if split.candidates is None else ("full", "ncf"):
-            report = evaluate(Scorer(model, inputs), split, code, k=10, metrics=["hr", "ndcg"])
-            line[who] |= {f"{code} {metric}": round(report.mean(metric), 4) for metric in ("hr@10", "ndcg@10")}
+    found: dict[str, list[dict[str, float]]] = {"theirs": [], "ours": []}
+    for seed in range(1, SEEDS + 1):
+        for who, fit in (("theirs", theirs), ("ours", ours)):
+            model, told = fit(inputs, method, seed)
+            found[who].append(quality(model, inputs, split))
+            if seed == 1 or told.facts()["wall_s"] < line[who]["wall_s"]:
+                line[who] = told.facts()
+    for who, runs in found.items():
+        line[who] |= {name: round(float(np.mean([run[name] for run in runs])), 4) for name in runs[0]}
+        line[who] |= {f"{name} sd": round(float(np.std([run[name] for run in runs], ddof=1)), 4) for name in runs[0]}
     line["ratio"] = round(line["ours"]["wall_s"] / line["theirs"]["wall_s"], 3)
     return line
+
+
+def quality(model: IALS, inputs: Inputs, split: Split) -> dict[str, float]:
+    """NDCG@10 by protocol."""
+    codes = ("full",) if split.candidates is None else ("full", "ncf")
+    reports = {code: evaluate(Scorer(model, inputs), split, code, k=10, metrics=["ndcg"]) for code in codes}
+    return {f"{code} ndcg@10": report.mean("ndcg@10") for code, report in reports.items()}
 
 
 def main() -> None:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from attlas.data.columns import MISSING
 from attlas.errors import DataError
 
-MISSING = ["", "nan", "NaN", "NA", "<NA>", "null", "NULL", "None", "\\N"]
 TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f%z", "%Y-%m-%d %H:%M%z")
 TIME_UNITS = ((1e17, 10**9, "nanoseconds"), (1e14, 10**6, "microseconds"), (1e11, 10**3, "milliseconds"))
 SAMPLE = 100_000  # cells that tell the unit of times
@@ -86,17 +86,14 @@ def _text_ids(cells: pl.Series, role: str, *, is_text: bool) -> Ids:
 
 
 def _number_ids(cells: pl.Series, role: str) -> Ids:
-    missing, known = cells.is_null(), cells.drop_nulls().unique().sort()
-    if len(known) and known[-1] - known[0] <= 4 * len(cells) + 1_000_000:
-        place = np.full(known[-1] - known[0] + 2, -1, np.int32)
-        place[known.to_numpy() - known[0]] = np.arange(len(known))
-        of_row = place[cells.fill_null(known[-1] + 1).to_numpy() - known[0]] if known[-1] < 2**62 else None
-    else:
-        of_row = None
-    if of_row is None:
+    known, unusable = cells.drop_nulls().unique().sort(), {f"missing {role} id": cells.is_null()}
+    least, most = (known[0], known[-1]) if len(known) else (0, 0)
+    if most - least > 4 * len(cells) + 1_000_000 or most >= 2**62:  # too wide for an array with a place for every number
         places = cells.replace_strict(known, pl.int_range(len(known), eager=True), default=-1, return_dtype=pl.Int32)
-        of_row = places.fill_null(-1).to_numpy()
-    return Ids(known, of_row, {f"missing {role} id": missing})
+        return Ids(known, places.fill_null(-1).to_numpy(), unusable)
+    place = np.full(most - least + 2, -1, np.int32)
+    place[known.to_numpy() - least] = np.arange(len(known))
+    return Ids(known, place[cells.fill_null(most + 1).to_numpy() - least], unusable)
 
 
 def read_numbers(cells: pl.Series, what: str) -> Cells:

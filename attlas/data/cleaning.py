@@ -101,10 +101,8 @@ def settle(pair: np.ndarray, cleaning: Cleaning, time: np.ndarray | None = None,
     is_alone = ~pl.Series(pair).is_in(repeated.implode()).to_numpy() if len(repeated) else np.ones(len(pair), np.bool_)
     if amount is not None:
         is_alone &= amount >= 0
-    size, count = (
-        is_alone.astype(np.int32),
-        np.where(is_alone, 1.0 if amount is None or not cleaning.summed else amount, 0.0).astype(np.float32),
-    )
+    size = is_alone.astype(np.int32)
+    count = np.where(is_alone, 1.0 if amount is None or not cleaning.summed else amount, 0.0).astype(np.float32)
     if not is_alone.all():
         rows = np.flatnonzero(~is_alone)
         known = {"pair": pair, "time": time, "amount": amount}

@@ -34,6 +34,7 @@ USUAL_NAMES = {
     ),
 }
 AMOUNTS = frozenset(USUAL_NAMES["rating"][2].split())  # how much or how often: may be summed, and is negative for returns
+MISSING = ["", "nan", "NaN", "NA", "<NA>", "null", "NULL", "None", "\\N"]
 FIRST_PLAUSIBLE_TIME = 1e8  # seconds; numbers from here on (1973) are taken for times rather than ratings
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+from attlas.data.cleaning import Cleaning, settle
 from attlas.data.vocabulary import Vocabulary
 from attlas.errors import DataError
 
@@ -165,13 +166,8 @@ class Interactions:
 
     def without_repeats(self) -> Interactions:
         """Of equal pairs of user and item only the latest row, or of equal times the later one, in the order of the rows."""
-        pair = self.user * len(self.items) + self.item
-        if pl.Series(pair).n_unique() == len(pair):
-            return self
-        rows = np.arange(len(self))
-        order = np.lexsort((rows, pair) if self.time is None else (rows, self.time, pair))
-        is_last = np.append(np.diff(pair[order]) != 0, True)
-        return self.take(np.sort(order[is_last]))
+        row = settle(self.user * len(self.items) + self.item, Cleaning("last"), self.time).row
+        return self if len(row) == len(self) else self.take(row)
 
     def with_items(self, columns: pl.DataFrame) -> Interactions:
         """The same rows with facts about each item, one row per item in the order of the vocabulary."""

@@ -69,7 +69,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         base = sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)
         base.execute("PRAGMA trusted_schema = OFF")
         yield base
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path.name} is a SQLite file that cannot be read ({error}); it may be cut off or locked") from error
     finally:
         if base is not None:

@@ -42,6 +42,13 @@ def test_a_pair_counts_once_in_the_set_of_items_of_a_user():
     assert data.by_item.toarray().tolist() == [[1, 0], [0, 1]]
 
 
+def test_of_repeats_the_latest_is_kept_and_of_equal_times_the_later_row():
+    timed = Interactions.of(["a", "a", "b", "b"], ["x", "x", "y", "y"], rating=[1, 2, 3, 4], time=[9, 5, 7, 7])
+    assert timed.without_repeats().rating.tolist() == [1, 4]
+    untimed = Interactions.of(["a", "b", "a"], ["x", "x", "x"], rating=[1, 2, 3])
+    assert untimed.without_repeats().rating.tolist() == [2, 3]
+
+
 def test_a_matrix_keeps_its_places_as_ids_and_drops_explicit_zeros():
     matrix = sparse.csr_array((np.array([4.0, 0.0, 2.0]), (np.array([0, 0, 2]), np.array([1, 2, 0]))), shape=(3, 3))
     data = Interactions.of_matrix(matrix)

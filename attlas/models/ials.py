@@ -53,6 +53,8 @@ class IALS(nn.Module):
             l2: lambda, the penalty on squared vectors.
             l2_exponent: nu; with 1 the penalty grows with what a row has to fit, with 0 all rows have the same.
             stddev: spread of a vector's length at the start, about.
+            positive_start: whether vectors begin without negative entries, so that every first score is positive, as the
+                preferences are; False is the normal start of Rendle et al.
         """
 
         embedding_dim: int = Field(default=64, ge=1)
@@ -64,6 +66,7 @@ class IALS(nn.Module):
         l2: float = Field(default=0.003, gt=0)
         l2_exponent: float = Field(default=1.0, ge=0)
         stddev: float = Field(default=0.1, gt=0)
+        positive_start: bool = True
 
     def __init__(self, sizes: Sizes, config: Config | None = None):
         super().__init__()
@@ -71,6 +74,9 @@ class IALS(nn.Module):
         stddev = config.stddev / config.embedding_dim**0.5
         self.user_embedding = embedding(sizes.num_users, config.embedding_dim, stddev=stddev)
         self.item_embedding = embedding(sizes.num_items, config.embedding_dim, stddev=stddev)
+        if config.positive_start:
+            self.user_embedding.weight.data.abs_()
+            self.item_embedding.weight.data.abs_()
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """w_u . h_i, [B]."""
@@ -112,10 +118,13 @@ class IALS(nn.Module):
         return weight_T, weight_T if config.zeros == "everywhere" else weight_T + config.unobserved_weight
 
     def shared(self, table_ED: Tensor, rows: Ragged) -> tuple[Tensor, Tensor]:
-        """alpha_0 H'H, which all rows share, and each row's penalty lambda (|R_u| + alpha_0 |I|)^nu."""
-        config = self.config
-        mass_G = rows.length + config.unobserved_weight * len(table_ED)
-        return config.unobserved_weight * (table_ED.T @ table_ED), (config.l2 * mass_G**config.l2_exponent).to(table_ED)
+        """alpha_0 H'H, which all rows share, and each row's penalty."""
+        return self.config.unobserved_weight * (table_ED.T @ table_ED), self.penalty(table_ED, rows)
+
+    def penalty(self, table_ED: Tensor, rows: Ragged) -> Tensor:
+        """lambda (|R_u| + alpha_0 |I|)^nu of each row, [G]."""
+        mass_G = rows.length + self.config.unobserved_weight * len(table_ED)
+        return (self.config.l2 * mass_G**self.config.l2_exponent).to(table_ED)
 
     @torch.no_grad()
     def loss(self, data: Inputs) -> float:
@@ -125,11 +134,11 @@ class IALS(nn.Module):
         """
         user_UD, item_ID, lists = self.user_embedding.weight, self.item_embedding.weight, data.user_lists
         gram_DD, user_penalty_U = self.shared(item_ID, lists)
-        _, item_penalty_I = self.shared(user_UD, data.item_lists)
         weight_T, target_T = self.weights(_counts(data, "user"))
-        score_T = inner_products(user_UD, item_ID, lists).double()
+        score_T = inner_products(user_UD, item_ID, lists)
         # a x^2 - 2 t x + t is a (1 - x)^2 for t = a, and the step from alpha_0 x^2 to (a + alpha_0) (1 - x)^2 otherwise.
-        observed = (weight_T * score_T.square() - 2 * target_T * score_T + target_T).sum()
+        observed = (weight_T * score_T.square() - 2 * target_T * score_T + target_T).sum(dtype=torch.float64)
+        item_penalty_I = self.penalty(user_UD, data.item_lists)
         penalty = user_penalty_U @ user_UD.square().sum(-1) + item_penalty_I @ item_ID.square().sum(-1)
         return float(((user_UD.T @ user_UD) * gram_DD).sum() + observed + penalty)
 

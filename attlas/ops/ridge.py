@@ -85,8 +85,7 @@ def ridge_rows_nearly(
     if table_ED.device.type != "cpu":
         return _nearly_on_device(table_ED, rows, weight_T, target_T, gram_DD, penalty_G, begin_GD, steps)
     found_GD = begin_GD.detach().clone().contiguous()
-    order_G = torch.argsort(rows.length, descending=True, stable=True)
-    given = (table_ED, rows.start, rows.index, weight_T, target_T, gram_DD, penalty_G, order_G)
+    given = (table_ED, rows.start, rows.index, weight_T, target_T, gram_DD, penalty_G)
     arrays = [tensor.detach().contiguous().numpy() for tensor in given]
     _cpu.conjugate_gradients(*arrays, numba.get_num_threads(), steps, found_GD.numpy())
     return found_GD

@@ -41,7 +41,11 @@ def describe_all() -> list[dict[str, Any]]:
 
 
 def _strangers(model: Any) -> str:
-    ways = {READ: "from their history", FOLDED: "a user vector solved for", FITTED: "a user vector fitted to their history"}
+    ways = {
+        READ: "from their history",
+        FOLDED: "a user vector solved from their history",
+        FITTED: "a user vector fitted to their history",
+    }
     return ways.get(way_of(model), "the most popular items")
 
 

@@ -76,6 +76,7 @@ def test_what_is_said_of_strangers_and_reasons_is_what_happens(name: str, club: 
     said = {
         "from their history": "from the history",
         "a user vector fitted to their history": "fitted user vector",
+        "a user vector solved from their history": "folded in by one solve",
         "the most popular items": "popular",
     }
     assert said[describe(name)["strangers"]] == way

@@ -59,7 +59,7 @@ class IALS(nn.Module):
 
         embedding_dim: int = Field(default=64, ge=1)
         alpha: float = Field(default=1.0, gt=0)
-        unobserved_weight: float = Field(default=0.1, ge=0)
+        unobserved_weight: float = Field(default=0.3, ge=0)
         zeros: Literal["everywhere", "unobserved"] = "everywhere"
         counts: Literal["linear", "log", "binary"] = "linear"
         epsilon: float = Field(default=1.0, gt=0)

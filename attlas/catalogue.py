@@ -7,7 +7,7 @@ import inspect
 from typing import Any
 
 from attlas.models import MODELS, model_class
-from attlas.models.protocol import Explaining, Ranking, Separable, asked_by
+from attlas.models.protocol import Ranking, Separable, asked_by, reasons_of
 from attlas.strangers import FITTED, FOLDED, READ, way_of
 
 
@@ -50,9 +50,9 @@ def _strangers(model: Any) -> str:
 
 
 def _explains(model: Any) -> str:
-    if not isinstance(model, Explaining):
-        return "popularity"
-    return "attention over histories" if isinstance(model, Separable) else "contribution of each history item"
+    said = {"attention": "attention over histories", "contribution": "contribution of each history item"}
+    said |= {"popularity": "popularity", "none": "none (no history is weighed)"}
+    return said[reasons_of(model)]
 
 
 def _ranks(model: Any) -> str:

@@ -18,7 +18,7 @@ class Explanation:
         way: how the user came in: ``known user``, ``from the history``, ``folded in by one solve``, ``fitted user vector`` or
             ``popular``.
         method: ``attention`` (weights that sum to 1 where the softmax is not smoothed), ``contribution`` (what each entry
-            adds to the score) or ``popularity``.
+            adds to the score), ``popularity`` (everybody is served alike) or ``none`` (the model weighs no history).
         history: one row per item of the user's history, the heaviest first: item, title, weight.
         audience: one row per other user who chose the item, the heaviest first: user, weight; None if the model does not
             look at them.
@@ -50,6 +50,8 @@ class Explanation:
         """One sentence for a person: the heaviest reasons."""
         if self.method == "popularity":
             return f"{self.title}: because many have chosen it"
+        if self.method == "none":
+            return f"{self.title}: because its vector goes with the user's; this model weighs no single item of the history"
         heaviest = self.history.filter(pl.col("weight") > 0).head(count)
         if heaviest.is_empty():
             return f"{self.title}: nothing in the history speaks for it"

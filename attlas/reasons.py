@@ -15,7 +15,7 @@ from torch import Tensor
 from attlas.data.inputs import History
 from attlas.data.vocabulary import Vocabulary
 from attlas.explanation import Explanation
-from attlas.models.protocol import Explaining, Separable, asked_by
+from attlas.models.protocol import Explaining, asked_by, reasons_of
 from attlas.scoring import Scorer
 from attlas.strangers import given_history
 
@@ -45,12 +45,12 @@ def explain_pair(
             else {}
         )
     facts: dict[str, Any] = {"item": items.ids_of([item])[0], "title": items.titles_of([item])[0], "score": score, "way": way}
+    method = "popularity" if way == "popular" else reasons_of(model)
     if not weights or way == "popular":
-        return Explanation(**facts, method="popularity", history=_frame(items, np.zeros(0, np.int64), np.zeros(0), top))
+        return Explanation(**facts, method=method, history=_frame(items, np.zeros(0, np.int64), np.zeros(0), top))
     audience = None
     if "item_history" in weights:
         audience = _entries(scorer.train.users, made["item_history"], weights["item_history"], top).drop("title")
-    method = "attention" if isinstance(model, Separable) else "contribution"
     return Explanation(
         **facts,
         method=method,

@@ -37,6 +37,7 @@ class IALS(nn.Module):
 
     user_tables: ClassVar[tuple[str, ...]] = ("user_embedding",)
     is_inner_product: ClassVar[bool] = True
+    reasons: ClassVar[Literal["contribution"]] = "contribution"
 
     @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
     class Config:
@@ -105,6 +106,18 @@ class IALS(nn.Module):
         count_T = torch.ones(len(lists.index), device=table_ED.device)
         chosen = Ragged(lists.start, user_history.distinct[lists.index], len(table_ED))
         return ridge_rows(table_ED, chosen, *self.weights(count_T), *self.shared(table_ED, chosen))
+
+    def attention(self, item: Tensor, user_history: History) -> dict[str, Tensor]:
+        """What each entry, counted once, adds to the score of the one item, for the vector that solves for the history, [T].
+
+        With A the normal matrix of that solve, the score is the sum over the history of t_uj h_i' A^-1 h_j (Hu et al.,
+        section 5).
+        """
+        chosen_TD = self.item_embedding(user_history.distinct[user_history.index])
+        weight_T, target_T = self.weights(torch.ones(len(chosen_TD), device=chosen_TD.device))
+        gram_DD, penalty_1 = self.shared(self.item_embedding.weight, user_history.lists)
+        normal_DD = gram_DD + chosen_TD.T @ (weight_T[:, None] * chosen_TD) + penalty_1 * torch.eye(len(gram_DD)).to(gram_DD)
+        return {"user_history": target_T * (chosen_TD @ torch.linalg.solve(normal_DD, self.item_embedding(item[0])))}
 
     def weights(self, count_T: Tensor) -> tuple[Tensor, Tensor]:
         """What each observed pair adds to the normal matrix, a, and to the right side, t, [T] each."""

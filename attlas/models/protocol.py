@@ -101,6 +101,20 @@ def task_of(model: nn.Module | type) -> Literal["ranking", "rating"]:
     return task
 
 
+Reasons = Literal["attention", "contribution", "popularity", "none"]
+
+
+def reasons_of(model: nn.Module | type) -> Reasons:
+    """What explains a model's scores: attention, exact contributions, that all are served alike, or nothing yet.
+
+    A separable model whose ``attention`` gives contributions says so by its ``reasons``.
+    """
+    if isinstance(model, Explaining):
+        found: Reasons = getattr(model, "reasons", "attention" if isinstance(model, Separable) else "contribution")
+        return found
+    return "none" if {"user", "user_history"} & set(asked_by(model)) else "popularity"
+
+
 def asked_by(model: nn.Module | type, method: str = "forward") -> tuple[str, ...]:
     """The names of the inputs that a method of the model asks for.
 

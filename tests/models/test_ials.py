@@ -134,6 +134,16 @@ def test_folding_in_a_known_history_gives_the_vector_of_a_half_sweep():
     assert folded[3].tolist() == [0.0, 0.0, 0.0]
 
 
+def test_contributions_sum_to_the_score_of_the_folded_vector():
+    model, inputs = of(embedding_dim=3)
+    IALS.Alternating(method="cholesky").epoch(model, inputs, np.random.default_rng(1))
+    history = History.of([[0, 2]], 4)
+    score = model.fold_in(history) @ model.item_embedding.weight[3]
+    contribution_T = model.attention(torch.tensor([3]), history)["user_history"]
+    assert contribution_T.shape == (2,)
+    torch.testing.assert_close(contribution_T.sum(), score.squeeze())
+
+
 def test_without_weight_on_unobserved_cells_only_what_was_chosen_is_fitted():
     model, inputs = of(embedding_dim=2, unobserved_weight=0.0, l2=1e-4)
     for _ in range(30):

@@ -44,6 +44,8 @@ class Cleaning:
         for name, least in (("min_user", self.min_user), ("min_item", self.min_item)):
             if not isinstance(least, int) or isinstance(least, bool) or least < 0:
                 raise ConfigError(f"{name}={least!r} does not fit; expected a whole number, 0 to keep all")
+        if self.positive is not None and not isinstance(self.positive, str):
+            raise ConfigError(f"positive={self.positive!r} is no condition; expected text such as 'rating>=4'")
         self.seconds()
 
     @property
@@ -64,7 +66,7 @@ def seconds_of(moment: Any) -> int:
     """
     said = str(moment).strip()
     is_number = not isinstance(moment, date | bool) and re.fullmatch(r"[+-]?\d{1,18}(\.\d*)?", said) is not None
-    if is_number and not (isinstance(moment, str) and re.fullmatch(r"(19|20)\d\d(\d{4})?", said)):
+    if is_number and not re.fullmatch(r"(19|20)\d\d(\d{4})?", said):
         if abs(float(said)) >= 1e11:
             raise ConfigError(f"since={moment!r} is too large for seconds since 1970; milliseconds must be divided by 1000")
         return int(float(said))
@@ -131,12 +133,18 @@ def one_row_per_pair(rows: pl.DataFrame, cleaning: Cleaning) -> pl.DataFrame:
     found = bought.group_by("pair").agg(row, size=pl.len().cast(pl.Int64), count=count)
     if cleaning.returns != "cancel" or "amount" not in rows.columns:
         return found
-    # A return reaches back, never forward: the balance restarts from zero wherever it would fall below.
-    balance = pl.col("amount").sum() - pl.min_horizontal(0.0, pl.col("amount").cum_sum().min())
     returned = rows.filter((pl.col("amount") < 0).any().over("pair"))
-    left = returned.group_by("pair").agg(left=balance, all=pl.col("amount").abs().sum())
+    step = pl.when(pl.col("amount") < 0).then(-1.0).otherwise(1.0)
+    left = returned.group_by("pair").agg(left=_balance(pl.col("amount")), all=pl.col("amount").abs().sum(), kept=_balance(step))
     found = found.join(left, on="pair", how="left").filter(pl.col("left").fill_null(1.0) > 1e-9 * pl.col("all").fill_null(0.0))
-    return found.with_columns(count=pl.coalesce("left", "count") if cleaning.summed else "count").drop("left", "all")
+    # Where rows are counted, a return takes one purchase back; of what is left something was bought at least once.
+    lasting = pl.coalesce("left", "count") if cleaning.summed else pl.coalesce(pl.col("kept").clip(1.0), "count")
+    return found.with_columns(count=lasting).drop("left", "all", "kept")
+
+
+def _balance(change: pl.Expr) -> pl.Expr:
+    """What is left at the end. A return reaches back, never forward: the balance restarts wherever it would fall below 0."""
+    return change.sum() - pl.min_horizontal(0.0, change.cum_sum().min())
 
 
 def in_core(user: np.ndarray, item: np.ndarray, min_user: int, min_item: int) -> np.ndarray:

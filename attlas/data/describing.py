@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from attlas.data.columns import interaction_header
+from attlas.data.columns import interaction_header, is_amount
 from attlas.data.interactions import Interactions
 from attlas.data.readers import open_table, read
 from attlas.data.split import Split, looks_like_split, read_split
@@ -108,10 +108,11 @@ def describe_source(source: Any, **options: Any) -> Description:
         made = read_split(source)
         parts = {"train": made.train, "validation": made.valid, "test": made.test}
         return describe(_together(made), now=now, parts={name: len(part) for name, part in parts.items() if part is not None})
-    data = read(source, **given) if sparse.issparse(source) else read(source, **{"returns": "drop", **given})
-    if not data.origin.columns:
-        return describe(data, now=now)
+    if sparse.issparse(source):
+        return describe(read(source, **given), now=now)
     raw = open_table(source, given.get("separator"), interaction_header)
+    told = {"returns": "drop"} if any(map(is_amount, raw.names)) else {}
+    data = read(source, **{**told, **given})
     return describe(data, now=now, table=raw.take(raw.names))
 
 

@@ -84,15 +84,20 @@ def interactions_of(table: Table, columns: dict[str, str], cleaning: Cleaning | 
     """The usable rows of a table whose columns are known, one per user and item."""
     cleaning = cleaning or Cleaning()
     cells, height, dropped = _understood(table, columns, cleaning)
-    keep = _usable(table.source, columns | {"amount": cleaning.summed}, cells, dropped)
+    amount_column = _amount_column(table, columns, cleaning)
+    if cleaning.returns and not amount_column:
+        raise ConfigError(
+            f"returns={cleaning.returns!r} needs a column of amounts, such as quantity, and {table.source} has none of such a "
+            "name; name it with repeat='sum:COLUMN', or leave returns out"
+        )
+    keep = _usable(table.source, columns | {"amount": amount_column}, cells, dropped)
     _leave_out(table.source, cells, keep, dropped, cleaning)
     rows = slice(None) if keep.all() else keep  # a mask of millions of rows that keeps all would copy them all
     (user_ids, user), (item_ids, item) = (part.among(rows) for part in cells.values() if isinstance(part, Ids))
     facts = {role: part.values.to_numpy(writable=True)[rows] for role, part in cells.items() if isinstance(part, Cells)}
     notes = table.notes + tuple(note for part in cells.values() for note in part.notes)
     cells.clear()  # what has been read would take as much memory again
-    amount_column = cleaning.summed or columns.get("rating", "")
-    amount = facts.pop("amount", facts.get("rating") if cols.is_amount(amount_column) else None)
+    amount = facts.pop("amount", facts.get("rating") if amount_column else None)
     if amount is not None and cleaning.returns is None:
         refuse_negative(amount, amount_column, table.source)
     settled = settle(user * len(item_ids) + item, cleaning, facts.get("time"), amount)
@@ -108,6 +113,16 @@ def interactions_of(table: Table, columns: dict[str, str], cleaning: Cleaning | 
     return replace(found, origin=Origin(table.source, height, named, dropped, repeats, notes))
 
 
+def _amount_column(table: Table, columns: dict[str, str], cleaning: Cleaning) -> str:
+    """The column that says how much of an item was chosen: the one to sum, else one with an amount's name; "" if none does."""
+    if cleaning.summed:
+        return cleaning.summed
+    rating = columns.get("rating", "")
+    if cols.is_amount(rating):
+        return rating
+    return next((name for name in table.names if cols.is_amount(name) and name not in columns.values()), "")
+
+
 def _understood(
     table: Table, columns: dict[str, str], cleaning: Cleaning
 ) -> tuple[dict[str, Ids | Cells], int, dict[str, int]]:
@@ -121,7 +136,8 @@ def _understood(
                 f"{table.source}: column {name!r} holds both text and numbers, so that {role} 0 and {role} '0' would be one; "
                 "expected one type; turn all of them into text, or all into numbers"
             )
-    others = dict.fromkeys([*columns.values(), *(term.column for term in conditions), summed])
+    amount = "" if summed else _amount_column(table, columns, cleaning)
+    others = dict.fromkeys([*columns.values(), *(term.column for term in conditions), summed, amount])
     # Text ids are packed into numbers while the file is read; as text they would take several times the memory.
     packed = [pl.col(name).cast(pl.Categorical) if table.is_text else pl.col(name) for name in ids]
     frame = table.take([*packed, *(name for name in others if name and name not in ids)])
@@ -132,7 +148,11 @@ def _understood(
         if height and not frame.height:
             raise DataError(f"none of {height:,} rows meets positive={cleaning.positive!r}; expected some that do")
         dropped |= {f"{cleaning.positive} does not hold": height - frame.height} if frame.height < height else {}
-        return _cells_of(frame, columns, summed, is_text=table.is_text), height, dropped
+        cells = _cells_of(frame, columns, summed, is_text=table.is_text)
+        if amount and amount not in columns.values():
+            told = read_numbers(frame[amount], amount).values
+            cells |= {"amount": Cells(told.fill_null(1.0), {})} if told.min() is not None and told.min() < 0 else {}  # type: ignore[operator]
+        return cells, height, dropped
     except DataError as error:
         raise DataError(f"{table.source}: {error}") from error
 
@@ -183,7 +203,7 @@ def _leave_out(
                 f"{source} has no time column, so since={cleaning.since!r} cannot be told; name it with the option time"
             )
         out[f"before {cleaning.since}"] = time.values < since
-    if isinstance(amount, Cells):
+    if isinstance(amount, Cells) and cleaning.summed:
         out[f"zero {cleaning.summed}"] = amount.values == 0
     for reason, rows in out.items():
         leaving = keep & rows.fill_null(False).to_numpy()

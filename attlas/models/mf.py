@@ -89,7 +89,7 @@ class MF(nn.Module):
         one_epoch: ClassVar[bool] = False
         loss: Literal["pointwise", "bpr"] = "pointwise"
         negatives: int = Field(default=8, ge=1)
-        learning_rate: float = Field(default=0.01, gt=0)
+        learning_rate: float = Field(default=0.03, gt=0)
         l2: float = Field(default=0.005, ge=0)
 
         def epoch(self, model: MF, data: Inputs, rng: np.random.Generator) -> float:

@@ -18,6 +18,7 @@ import numba
 import torch
 from torch import Tensor
 
+from attlas.errors import ConfigError
 from attlas.ops._numba import ridge as _cpu
 from attlas.ops.ragged import Ragged
 
@@ -38,6 +39,9 @@ def ridge_rows(
         target_T: of each entry on the right side.
         gram_DD: the part that all rows share, symmetric.
         penalty_G: of each row, positive unless the rest is of full rank.
+
+    Raises:
+        ConfigError: a row's matrix is not positive definite in floats.
     """
     solved_GD = table_ED.new_empty(rows.count, table_ED.shape[1])
     for row_R in _blocks_of_like_length(rows, table_ED.shape[1]):
@@ -50,7 +54,12 @@ def ridge_rows(
         normal_RDD = gram_DD + weighted_RLD.transpose(1, 2) @ value_RLD
         normal_RDD.diagonal(dim1=1, dim2=2).add_(penalty_G[row_R, None])
         right_RD1 = value_RLD.transpose(1, 2) @ (target_T[entry_RL] * is_there_RL).unsqueeze(-1)
-        solved_GD[row_R] = torch.cholesky_solve(right_RD1, torch.linalg.cholesky(normal_RDD)).squeeze(-1)
+        factor_RDD, failed_R = torch.linalg.cholesky_ex(normal_RDD)
+        if failed_R.any():
+            raise ConfigError(
+                "some of these ridge regressions cannot be solved in floats: the penalty, l2, is too small; raise it"
+            )
+        solved_GD[row_R] = torch.cholesky_solve(right_RD1, factor_RDD).squeeze(-1)
     return solved_GD
 
 

@@ -58,7 +58,7 @@ def make_solver(model: nn.Module, table: dict[str, Any], *, watch: Watch | None 
         made: Solver = build(own[name], settings, where="solver")
         return made
     kind = settings.pop("objective", "pointwise")
-    if kind not in OBJECTIVES:
+    if kind not in list(OBJECTIVES):
         raise ConfigError(f"[solver] objective = {kind!r}; {nearest(str(kind), OBJECTIVES)}")
     fields = [field.name for field in dataclasses.fields(OBJECTIVES[kind])]
     steps = [field.name for field in dataclasses.fields(DescentConfig)]

@@ -67,14 +67,15 @@ def slowly(rows, cleaning):
         pairs.setdefault(row["pair"], []).append(row)
     found = {}
     for pair, mine in pairs.items():
-        balance, bought = 0, [row for row in mine if row["amount"] >= 0]
+        balance, kept, bought = 0, 0, [row for row in mine if row["amount"] >= 0]
         for row in mine:
             balance = max(0, balance + row["amount"]) if cleaning.returns == "cancel" else balance + max(0, row["amount"])
+            kept = max(0, kept + (1 if row["amount"] >= 0 else -1)) if cleaning.returns == "cancel" else len(bought)
         has_returns = cleaning.returns == "cancel" and len(bought) < len(mine)
         if not bought or (has_returns and balance <= 0):
             continue
         row = bought[0] if cleaning.repeat == "first" else bought[-1]
-        found[pair] = (row["row"], len(bought), float(balance) if cleaning.summed else float(len(bought)))
+        found[pair] = (row["row"], len(bought), float(balance) if cleaning.summed else float(max(1, kept)))
     return found
 
 
@@ -240,7 +241,7 @@ def test_a_core_is_the_largest_set_of_rows_in_which_all_have_enough(pairs, min_u
         ("1970-01-01T00:00:05Z", 5),
         ("30", 30),
         (30, 30),
-        (2020, 2020),
+        (86400, 86400),
         (date(1970, 1, 2), 86_400),
         (datetime(1970, 1, 1, 0, 1, tzinfo=UTC), 60),
     ],
@@ -268,6 +269,8 @@ def test_rows_before_a_moment_are_left_out_and_counted():
         ({"min_item": 2.5}, "min_item=2.5 does not fit"),
         ({"since": "yesterday"}, "since='yesterday' is no moment"),
         ({"since": "2020"}, "since='2020' is no moment"),
+        ({"since": 2020}, "since=2020 is no moment"),
+        ({"positive": 4}, "positive=4 is no condition"),
         ({"since": True}, "since=True is no moment"),
         ({"since": 1_600_000_000_000}, "too large for seconds"),
     ],
@@ -282,3 +285,26 @@ def test_a_column_to_add_up_must_exist_and_hold_numbers():
         read(SHOP, repeat="sum:quantty")
     with pytest.raises(DataError, match="the event is not a number in 5 rows; choose another column with the option repeat"):
         read(SHOP, repeat="sum:event")
+
+
+def test_returns_are_read_from_an_amount_that_plays_no_role():
+    frame = pl.DataFrame({"user": [1, 1, 2], "item": [1, 1, 2], "rating": [5, 4, 3], "quantity": [2, -1, 1]})
+    with pytest.raises(DataError, match="column 'quantity' holds negative amounts"):
+        read(frame)
+    dropped = read(frame, returns="drop")
+    assert (dropped.rating.tolist(), dropped.count) == ([5.0, 3.0], None)
+    assert dropped.origin.dropped == {"returns (negative quantity)": 1}
+    assert read(frame, returns="cancel").rating.tolist() == [5.0, 3.0]
+    assert read(frame.with_columns(quantity=pl.Series([2, -2, 1])), returns="cancel").rating.tolist() == [3.0]
+
+
+def test_a_return_takes_one_counted_purchase_back():
+    frame = pl.DataFrame({"user": [1] * 5 + [2], "item": [1] * 6, "quantity": [1, 1, 1, -1, -1, 1]})
+    assert read(frame, returns="cancel").count.tolist() == [1.0, 1.0]
+    more = pl.DataFrame({"user": [1] * 5 + [2], "item": [1] * 6, "quantity": [1, 1, 1, 1, -1, 1]})
+    assert read(more, returns="cancel").count.tolist() == [3.0, 1.0]
+
+
+def test_returns_without_an_amount_are_refused():
+    with pytest.raises(ConfigError, match="returns='drop' needs a column of amounts"):
+        read(pl.DataFrame({"user": [1], "item": [1]}), returns="drop")

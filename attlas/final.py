@@ -12,7 +12,7 @@ import numpy as np
 from attlas.artefact import read_card
 from attlas.data.interactions import Interactions
 from attlas.data.split import Split
-from attlas.errors import ArtefactError
+from attlas.errors import ArtefactError, ConfigError
 from attlas.experiment import Experiment, recall, remember
 from attlas.loading import DataConfig, load_rows, load_split
 from attlas.recommender import Recommender
@@ -84,6 +84,8 @@ def _moved(experiment: Experiment, data: Any) -> Experiment:
 def _everything(config: DataConfig, data: Any, tell: Teller) -> tuple[Split, Interactions]:
     """The split that the run was made with, and all rows."""
     data = None if isinstance(data, str | Path) else data
+    if data is None and not config.source:
+        raise ConfigError("that run was made from data in memory, which attlas did not keep; pass them again as data")
     rows = load_rows(config, data)
     split, said = load_split(config, data if rows is None else rows)
     for sentence in said:

@@ -141,6 +141,8 @@ def evaluate_run(
     task = experiment.task
     codes = list(protocols) or ["full" if task == "ranking" else task]
     for code in codes:
+        if code == "rating" != task:
+            raise ConfigError(f"protocol 'rating' is for models of ratings, and {folder} ranks; use full")
         if code != task:
             find_protocol(code)
     return [measure(recommender.scorer, split, code, tuple(k), tell or Teller()) for code in codes]

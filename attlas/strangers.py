@@ -165,11 +165,6 @@ def _long(values: np.ndarray, inputs: Inputs) -> Tensor:
     return torch.as_tensor(values, dtype=torch.int64, device=inputs.device)
 
 
-def fit_user(model: nn.Module, scorer: Scorer, items: np.ndarray) -> nn.Module:
-    """As ``fit_users`` for one stranger: sorted indices of the items chosen, each once."""
-    return fit_users(model, scorer, one_row(items, scorer.inputs.sizes.num_items))
-
-
 def fit_users(model: nn.Module, scorer: Scorer, chosen_SI: sparse.csr_array) -> nn.Module:
     """The same model with the strangers for its users, whose vectors explain the given histories best.
 

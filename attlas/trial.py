@@ -79,8 +79,14 @@ class Trial:
     def _refuse_unfit(self) -> None:
         """Whatever would fail only after hours of training fails now."""
         make_solver(model_class(self.name)(Sizes(1, 1), self.config), self.experiment.solver)
-        if self.experiment.task == "rating" and self.split.train.rating is None:
-            raise ConfigError(f"{self.name} learns from ratings, and these data have none; name their column with --rating")
+        if self.experiment.task == "rating":
+            if self.split.train.rating is None:
+                raise ConfigError(f"{self.name} learns from ratings, and these data have none; name their column with --rating")
+            if self.split.given is not None:
+                raise ConfigError(
+                    f"{self.name} predicts ratings of users it was trained on, and split {self.split.code!r} holds users out "
+                    "whole; split another way: global-ratio or user-ratio"
+                )
         for code in self.experiment.evaluation.protocol:
             if code != self.experiment.task and find_protocol(code).against == "candidates" and self.split.candidates is None:
                 raise ConfigError(f"protocol {code!r} ranks against given candidates, and this split came without them")

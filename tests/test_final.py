@@ -187,5 +187,5 @@ def test_other_settings_than_the_runs_do_not_go_with_it(words: list[str], runs: 
 
 
 def test_a_run_on_data_in_memory_says_that_it_needs_them(measured: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nothing to learn from; give a file or a folder: --data"):
+    with pytest.raises(ConfigError, match="made from data in memory, which attlas did not keep"):
         fit_final(measured, out=tmp_path / "new")

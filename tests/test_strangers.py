@@ -9,7 +9,7 @@ from attlas.data.inputs import Inputs
 from attlas.data.split import Split
 from attlas.runner import fit
 from attlas.scoring import PAIR_BYTES, Scorer
-from attlas.strangers import OpenScorer, fit_user, fit_users, given_histories, given_history, one_row, score_strangers, way_of
+from attlas.strangers import OpenScorer, fit_users, given_histories, given_history, one_row, score_strangers, way_of
 from tests.toy import QUICK, chosen_by, fitted, two_tastes
 
 INPUTS = Inputs(two_tastes().train)
@@ -28,6 +28,11 @@ class OneTaste(nn.Module):
 
     def forward(self, user, item):
         return (self.user_embedding(user) * self.item_embedding(item)).sum(-1)
+
+
+def fit_user(model: nn.Module, scorer: Scorer, items: np.ndarray) -> nn.Module:
+    """One stranger alone."""
+    return fit_users(model, scorer, one_row(items, scorer.inputs.sizes.num_items))
 
 
 def vector_of(items: list[int], model: OneTaste | None = None) -> float:

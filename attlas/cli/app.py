@@ -119,7 +119,10 @@ def evaluate(
     run: option.Run,
     data: Annotated[str | None, typer.Option(help="Where the data are now.", show_default="where they were")] = None,
     protocol: Annotated[
-        list[str] | None, typer.Option(help="full, ncf or ncf-clean; may be repeated.", show_default="full")
+        list[str] | None,
+        typer.Option(
+            help="full, ncf, ncf-clean, or rating for models of ratings; may be repeated.", show_default="full, or rating"
+        ),
     ] = None,
     k: Annotated[list[int] | None, typer.Option("-k", help="Cut-offs; may be repeated.", show_default="10")] = None,
     as_json: option.Json = False,

@@ -46,7 +46,10 @@ Split = Annotated[
 ]
 Validation = Annotated[str | None, _text("For given files: leave-last-out, leave-random-out or none.", "auto")]
 Protocols = Annotated[
-    list[str] | None, _text("full, ncf or ncf-clean; may be repeated.", "full, and ncf where files give candidates")
+    list[str] | None,
+    _text(
+        "full, ncf or ncf-clean, or rating for models of ratings; may be repeated.", "full; ncf too where files give candidates"
+    ),
 ]
 Epochs = Annotated[int | None, _text("At most so many epochs.", "100")]
 Refit = Annotated[

@@ -247,5 +247,5 @@ def refuse_nan(score: np.ndarray) -> None:
     if score.size and np.isnan(score.min()):
         raise AttlasError(
             f"{int(np.isnan(score).sum()):,} of {score.size:,} scores are nan, which say nothing; "
-            "training has probably diverged: lower the learning rate and fit again"
+            "training has probably diverged: take smaller steps or a larger penalty, and fit again"
         )

@@ -75,6 +75,12 @@ class BiasedMF(nn.Module):
         """Their inner product; leading dimensions broadcast."""
         return (user_code * item_code).sum(-1)
 
+    def begin(self, data: Inputs) -> None:
+        """mu is the mean of the training ratings, whatever trains the rest."""
+        if data.train.rating is None:
+            raise ConfigError("biased_mf learns from ratings, and these data have none; name their column with --rating")
+        self.mean.fill_(float(data.train.rating.mean()))
+
     def score_catalogue(self, user: Tensor) -> Tensor:
         """The whole catalogue in one product, [V, I]."""
         product_VI = self.user_embedding(user) @ self.item_embedding.weight.T
@@ -99,10 +105,7 @@ class BiasedMF(nn.Module):
         def epoch(self, model: BiasedMF, data: Inputs, rng: np.random.Generator) -> float:
             """Every rating once; returns the mean squared error on the way."""
             train = data.train
-            if train.rating is None:
-                raise ConfigError("biased_mf learns from ratings, and these data have none; name their column with --rating")
-            if not self.epochs_done:
-                model.mean.fill_(float(train.rating.mean()))
+            assert train.rating is not None
             rate = self.learning_rate * self.learning_rate_decay**self.epochs_done
             cells = deal_cells(train.user, train.item, data.sizes.num_users, data.sizes.num_items, rng)
             pairs = train.user, train.item, train.rating - model.mean.item()

@@ -100,7 +100,7 @@ class IALS(nn.Module):
         return self.user_embedding(user) @ self.item_embedding.weight.T
 
     def fold_in(self, user_history: History) -> Tensor:
-        """The vector that each asking list would have got in a half sweep of its own, by one exact solve each, [B, D]."""
+        """The vector of each asking list, each item in it counted once, by one exact solve as in a half sweep, [B, D]."""
         lists = user_history.lists.take(user_history.row)
         table_ED = self.item_embedding.weight
         count_T = torch.ones(len(lists.index), device=table_ED.device)

@@ -48,6 +48,15 @@ class InnerProduct(Separable, Protocol):
 
 
 @runtime_checkable
+class Beginning(Protocol):
+    """A model that takes something from the training data before its first epoch, such as their mean."""
+
+    def begin(self, data: Any) -> None:
+        """Look at the training data, once."""
+        ...
+
+
+@runtime_checkable
 class Ranking(Protocol):
     """A model that scores the whole catalogue at once, equal to ``forward``."""
 

@@ -1,7 +1,7 @@
 """Stochastic gradient descent on the products of two tables, one pair after the other, race-free and repeatable in parallel.
 
-Rows of both tables are dealt at random into ``SIDE`` groups each; the pairs fall into SIDE x SIDE cells. In each of SIDE turns
-the SIDE cells worked on share no row, so that threads need no locks and the result does not depend on their number. Negatives
+Rows of both tables are dealt at random into S groups each, eight or fewer; the pairs fall into S x S cells. In each of S turns
+the S cells worked on share no row, so that threads need no locks and the result does not depend on their number. Negatives
 are drawn among the columns of the pair's own cell; since groups are dealt anew every epoch, each is drawn as often in the end.
 
 Shapes: U rows, I columns, D of both tables, N pairs.
@@ -16,7 +16,8 @@ import numpy as np
 
 from attlas.ops._numba import descent as _cpu
 
-SIDE = 8
+MOST_GROUPS = 8
+LEAST_POOL = 16  # columns in a group, where there are so many: negatives are drawn among them
 
 
 class Tables(NamedTuple):
@@ -38,9 +39,9 @@ class Cells(NamedTuple):
 
     Attributes:
         order: int64[N], the pairs by cell, in random order inside each.
-        start: int64[SIDE^2 + 1], where each cell begins in ``order``.
+        start: int64[S^2 + 1], where each cell begins in ``order``.
         pool: int64[I], the columns by group.
-        pool_start: int64[SIDE + 1].
+        pool_start: int64[S + 1].
     """
 
     order: np.ndarray
@@ -48,16 +49,27 @@ class Cells(NamedTuple):
     pool: np.ndarray
     pool_start: np.ndarray
 
+    @property
+    def side(self) -> int:
+        """S, the number of groups."""
+        return len(self.pool_start) - 1
+
+
+def _num_groups(num_items: int) -> int:
+    """S for a catalogue of so many columns: fewer groups where eight would leave each too few to draw from."""
+    return max(1, min(MOST_GROUPS, num_items // LEAST_POOL))
+
 
 def deal_cells(user_N: np.ndarray, item_N: np.ndarray, num_users: int, num_items: int, rng: np.random.Generator) -> Cells:
     """Rows and columns dealt into groups of like size at random, and the pairs by the cells that result."""
-    user_group = rng.permutation(num_users) % SIDE
-    item_group = rng.permutation(num_items) % SIDE
+    side = _num_groups(num_items)
+    user_group = rng.permutation(num_users) % side
+    item_group = rng.permutation(num_items) % side
     order = rng.permutation(len(user_N))
-    cell_N = (user_group[user_N] * SIDE + item_group[item_N]).astype(np.int8)
+    cell_N = (user_group[user_N] * side + item_group[item_N]).astype(np.int8)
     order = order[np.argsort(cell_N[order], kind="stable")]
-    start = np.concatenate([[0], np.bincount(cell_N, minlength=SIDE**2).cumsum()])
-    pool_start = np.concatenate([[0], np.bincount(item_group, minlength=SIDE).cumsum()])
+    start = np.concatenate([[0], np.bincount(cell_N, minlength=side**2).cumsum()])
+    pool_start = np.concatenate([[0], np.bincount(item_group, minlength=side).cumsum()])
     return Cells(order, start, np.argsort(item_group, kind="stable"), pool_start)
 
 
@@ -65,12 +77,13 @@ def deal_cells_reference(
     user_N: np.ndarray, item_N: np.ndarray, num_users: int, num_items: int, rng: np.random.Generator
 ) -> Cells:
     """``deal_cells``, pair by pair."""
-    user_group = [place % SIDE for place in rng.permutation(num_users).tolist()]
-    item_group = [place % SIDE for place in rng.permutation(num_items).tolist()]
-    cells: list[list[int]] = [[] for _ in range(SIDE**2)]
+    side = _num_groups(num_items)
+    user_group = [place % side for place in rng.permutation(num_users).tolist()]
+    item_group = [place % side for place in rng.permutation(num_items).tolist()]
+    cells: list[list[int]] = [[] for _ in range(side**2)]
     for n in rng.permutation(len(user_N)).tolist():
-        cells[user_group[user_N[n]] * SIDE + item_group[item_N[n]]].append(n)
-    pools: list[list[int]] = [[] for _ in range(SIDE)]
+        cells[user_group[user_N[n]] * side + item_group[item_N[n]]].append(n)
+    pools: list[list[int]] = [[] for _ in range(side)]
     for item, group in enumerate(item_group):
         pools[group].append(item)
     start = np.array([0, *np.cumsum([len(cell) for cell in cells])], np.int64)
@@ -106,7 +119,7 @@ def descend_on_choices(
     """
     moved = Tables(*(table.astype(np.float32) for table in tables))
     user_N, item_N = (np.ascontiguousarray(part[cells.order]) for part in pairs)
-    given = (user_N, item_N, cells.start, cells.pool, cells.pool_start, SIDE, negatives, pairwise)
+    given = (user_N, item_N, cells.start, cells.pool, cells.pool_start, cells.side, negatives, pairwise)
     told = _cpu.rank_epoch(tuple(moved), *listed, *given, np.float32(learning_rate), np.float32(l2), np.uint64(seed))
     return moved, float(told[:, 0].sum() / max(told[:, 1].sum(), 1))
 
@@ -128,7 +141,7 @@ def descend_on_choices_reference(
     losses: list[float] = []
     for cell, n in _in_turn(cells):
         user, item = pairs[0][cells.order[n]], pairs[1][cells.order[n]]
-        pool = cells.pool[cells.pool_start[cell % SIDE] : cells.pool_start[cell % SIDE + 1]]
+        pool = cells.pool[cells.pool_start[cell % cells.side] : cells.pool_start[cell % cells.side + 1]]
         number = _cpu.mixed(np.uint64(seed + n))
         if not pairwise:
             losses.append(_on_pair(moved, user, item, 1.0, False, learning_rate, l2))
@@ -154,7 +167,7 @@ def descend_on_ratings(
     """
     moved = Tables(*(table.astype(np.float32) for table in tables))
     user_N, item_N, rating_N = (np.ascontiguousarray(part[cells.order]) for part in pairs)
-    given = (user_N, item_N, rating_N.astype(np.float32), cells.start, SIDE)
+    given = (user_N, item_N, rating_N.astype(np.float32), cells.start, cells.side)
     told = _cpu.rate_epoch(tuple(moved), *given, np.float32(learning_rate), np.float32(l2))
     return moved, float(told[:, 0].sum() / max(told[:, 1].sum(), 1))
 
@@ -173,7 +186,7 @@ def descend_on_ratings_reference(
 
 def _in_turn(cells: Cells) -> list[tuple[int, int]]:
     """The cell and the place of each pair, in the order in which they are worked on."""
-    by_turn = [a * SIDE + (a + turn) % SIDE for turn in range(SIDE) for a in range(SIDE)]
+    by_turn = [a * cells.side + (a + turn) % cells.side for turn in range(cells.side) for a in range(cells.side)]
     return [(cell, n) for cell in by_turn for n in range(cells.start[cell], cells.start[cell + 1])]
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from attlas.data.inputs import Inputs
+from attlas.models.protocol import Beginning
 from attlas.training.checkpoint import Checkpoint, Progress
 from attlas.training.objectives import Objective
 from attlas.training.patience import Patience
@@ -126,12 +127,11 @@ def fit(
     checkpoint: Checkpoint | None = None,
     log: Callable[[int, float], None] | None = None,
 ) -> list[float]:
-    """Train until the epochs are over or patience is; leave the best weights in the model, return each epoch's mean loss.
+    """Train where the data lie until epochs or patience are over; leave the best weights, return each epoch's mean loss.
 
     Every epoch draws from a generator of its own, made from ``seed`` and its number: a resumed fit ends with the same bits.
 
     Args:
-        model: moved to the device of ``data``.
         solver: one that solves in one epoch is asked for one only.
         epochs: at most so many.
         after_epoch: decides when to stop and which weights to keep; without it the last are kept.
@@ -140,6 +140,8 @@ def fit(
     """
     model.to(data.device)
     losses, first, is_over = _take_up(model, solver, after_epoch, checkpoint)
+    if first == 1 and isinstance(model, Beginning):
+        model.begin(data)
     last = min(epochs, 1) if solver.one_epoch else epochs
     for epoch in range(first, last + 1):
         if is_over:

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from attlas.errors import ConfigError, nearest
+from attlas.models.protocol import task_of
 from attlas.settings import build
 from attlas.training.fit import Descent, Solver, Watch
 from attlas.training.objectives import Objective, Pairwise, Pointwise, SampledSoftmax
@@ -57,9 +58,12 @@ def make_solver(model: nn.Module, table: dict[str, Any], *, watch: Watch | None 
     if name in own:
         made: Solver = build(own[name], settings, where="solver")
         return made
-    kind = settings.pop("objective", "pointwise")
+    kind = settings.pop("objective", "ratings" if task_of(model) == "rating" else "pointwise")
     if kind not in list(OBJECTIVES):
         raise ConfigError(f"[solver] objective = {kind!r}; {nearest(str(kind), OBJECTIVES)}")
+    if (kind == "ratings") != (task_of(model) == "rating"):
+        fit = "it is 'ratings' for models of ratings, and any other for models that rank"
+        raise ConfigError(f"[solver] objective = {kind!r} does not go with {type(model).__name__}; {fit}")
     fields = [field.name for field in dataclasses.fields(OBJECTIVES[kind])]
     steps = [field.name for field in dataclasses.fields(DescentConfig)]
     for name in settings:

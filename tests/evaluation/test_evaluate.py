@@ -139,7 +139,7 @@ def test_lists_of_candidates_must_match_the_test_rows():
 @pytest.mark.parametrize("protocol", ["full", "ncf"])
 def test_a_score_that_is_nan_is_refused(protocol):
     split = split_of(TRAIN, test=[(0, 1)], candidates=[[2]])
-    with pytest.raises(AttlasError, match=r"scores are nan.*lower the learning rate"):
+    with pytest.raises(AttlasError, match=r"scores are nan.*take smaller steps"):
         evaluate(TableScorer(split.train, np.full((3, 5), np.nan)), split, protocol)
 
 

@@ -27,6 +27,7 @@ def test_a_step_follows_the_article():
     values = {model.user_embedding: 2.0, model.item_embedding: 0.5, model.user_bias: 0.1, model.item_bias: 0.2}
     for table, value in values.items():
         table.weight.data.fill_(value)
+    model.begin(data)
     loss = BiasedMF.SGD(learning_rate=0.1, l2=0.5).epoch(model, data, np.random.default_rng(1))
     error = 5.0 - (5.0 + 0.1 + 0.2 + 1.0)  # the mean of the one rating is the rating itself
     assert loss == pytest.approx(error**2)
@@ -41,6 +42,7 @@ def test_without_vectors_only_the_biases_are_learned_and_are_means_where_nothing
     ratings = 3.0 + (user - 2.5) * 0.4 + (item - 2.5) * 0.2
     data = Inputs(Interactions.of(user.ravel().tolist(), item.ravel().tolist(), rating=ratings.ravel()))
     model, solver = BiasedMF(data.sizes, BiasedMF.Config(embedding_dim=0)), BiasedMF.SGD(learning_rate=0.1, l2=0.0)
+    model.begin(data)
     for epoch in range(60):
         solver.epoch(model, data, np.random.default_rng(epoch))
     np.testing.assert_allclose(model.score_catalogue(torch.arange(6)).detach(), ratings, atol=1e-3)
@@ -81,3 +83,22 @@ def test_a_ranking_metric_does_not_stop_a_model_of_ratings():
 def test_a_model_that_ranks_is_not_measured_in_ratings(name):
     with pytest.raises(ConfigError, match="is not known for ranking"):
         fit(rated_tastes(), name, metric="rmse")
+
+
+def test_adam_trains_it_too_from_the_mean_on():
+    solver = {"objective": "ratings", "learning_rate": 0.05}
+    found = fit(rated_tastes(), "biased_mf", config={"embedding_dim": 2}, solver=solver, epochs=20)
+    assert found.model.mean.item() == pytest.approx(rated_tastes().train.rating.mean())
+    assert found.report.mean("rmse") < 1.0
+
+
+@pytest.mark.parametrize(("name", "objective"), [("biased_mf", "bpr"), ("biased_mf", "pointwise"), ("mf", "ratings")])
+def test_an_objective_of_the_other_task_is_refused(name, objective):
+    with pytest.raises(ConfigError, match=f"objective = '{objective}' does not go with"):
+        fit(rated_tastes(), name, solver={"objective": objective})
+
+
+def test_users_that_were_held_out_whole_have_no_ratings_to_predict():
+    data = rated_tastes().train
+    with pytest.raises(ConfigError, match="split 'held-out-users' holds users out whole"):
+        fit(data, "biased_mf", split="held-out-users")

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from attlas.data.inputs import History, Inputs, Sizes
+from attlas.errors import ConfigError
 from attlas.models.ials import IALS
 from tests.toy import chosen_by
 
@@ -155,3 +156,9 @@ def test_without_weight_on_unobserved_cells_only_what_was_chosen_is_fitted():
 def test_sizes_are_those_of_the_data():
     model = IALS(Sizes(5, 7), IALS.Config(embedding_dim=3))
     assert model.score_catalogue(torch.arange(5)).shape == (5, 7)
+
+
+def test_equations_that_cannot_be_solved_in_floats_are_refused():
+    model, inputs = of(embedding_dim=16, unobserved_weight=0.0, l2=1e-30, l2_exponent=0.0)
+    with pytest.raises(ConfigError, match="cannot be solved in floats: the penalty, l2, is too small"):
+        IALS.Alternating(method="cholesky").epoch(model, inputs, np.random.default_rng(1))

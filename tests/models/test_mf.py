@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import attlas
 from attlas.data.inputs import Inputs, Sizes
 from attlas.models.mf import MF
 from tests.toy import chosen_by, two_tastes
@@ -67,3 +68,10 @@ def test_the_whole_catalogue_in_one_product_equals_pair_by_pair():
     torch.nn.init.normal_(model.item_bias.weight)
     user, item = (places.ravel() for places in torch.meshgrid(torch.arange(3), torch.arange(4), indexing="ij"))
     torch.testing.assert_close(model.score_catalogue(torch.arange(3)).ravel(), model(user, item))
+
+
+def test_with_its_defaults_it_learns_more_than_popularity():
+    club = attlas.simulate(400, 200, seed=1).interactions
+    parts = attlas.split(club, "user-ratio")
+    mf, popularity = (attlas.fit(parts, name).report.mean("ndcg@10") for name in ("mf", "popularity"))
+    assert mf > 1.3 * popularity

@@ -164,7 +164,7 @@ def inner_products(rng):
 
 
 def deal_cells(rng):
-    num_users, num_items, count = (int(number) for number in rng.integers(1, 30, 3))
+    num_users, num_items, count = (int(number) for number in rng.integers(1, (30, 200, 200)))
     return {
         "user_N": rng.integers(0, num_users, count),
         "item_N": rng.integers(0, num_items, count),
@@ -175,7 +175,10 @@ def deal_cells(rng):
 
 
 def descend_on_choices(rng):
-    rows = random_lists(rng)
+    """Up to four groups of users and items."""
+    width = int(rng.integers(1, 70))
+    length = rng.integers(0, width + 1, size=int(rng.integers(1, 7)))
+    rows = Ragged.of([sorted(rng.permutation(width)[:count].tolist()) for count in length], width)
     pairs = rows.owner.numpy(), rows.index.numpy()
     shape = rows.count, rows.width
     dim = int(rng.integers(1, 5))

@@ -7,8 +7,9 @@ import inspect
 from typing import Any
 
 from attlas.models import MODELS, model_class
-from attlas.models.protocol import Ranking, Separable, asked_by, reasons_of
+from attlas.models.protocol import Ranking, Separable, asked_by, reasons_of, task_of
 from attlas.strangers import FITTED, FOLDED, READ, way_of
+from attlas.training.solvers import DESCENT, OBJECTIVES, DescentConfig
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -16,7 +17,7 @@ def describe(name: str) -> dict[str, Any]:
 
     Returns:
         name, summary, needs (names of inputs), strangers, explains, ranks (how the whole catalogue is scored), solvers and
-        settings (name, default and meaning of each).
+        settings (name, default and meaning of each); solver_settings, the same for the solver used where none is named.
 
     Raises:
         ConfigError: no model has that name.
@@ -30,8 +31,9 @@ def describe(name: str) -> dict[str, Any]:
         "strangers": _strangers(model),
         "explains": _explains(model),
         "ranks": _ranks(model),
-        "solvers": list(getattr(model, "Solvers", {})) or ["descent"],
+        "solvers": list(getattr(model, "Solvers", {})) or [DESCENT],
         "settings": _settings(model.Config),
+        "solver_settings": _solver_settings(model),
     }
 
 
@@ -61,10 +63,19 @@ def _ranks(model: Any) -> str:
     return "each item encoded once" if isinstance(model, Separable) else "pair by pair"
 
 
+def _solver_settings(model: Any) -> list[dict[str, Any]]:
+    own = list(getattr(model, "Solvers", {}).values())
+    if own:
+        return _settings(own[0]) if dataclasses.is_dataclass(own[0]) else []
+    usual = "ratings" if task_of(model) == "rating" else "pointwise"
+    objective = {"name": "objective", "default": usual, "meaning": f"one of {', '.join(OBJECTIVES)}."}
+    return [objective, *_settings(OBJECTIVES[usual]), *_settings(DescentConfig)]
+
+
 def _settings(config: Any) -> list[dict[str, Any]]:
     meanings = _meanings(inspect.getdoc(config) or "")
     settings = []
-    for field in dataclasses.fields(config):
+    for field in (field for field in dataclasses.fields(config) if field.init):
         default = getattr(config(), field.name)
         settings.append({"name": field.name, "default": default, "meaning": meanings.get(field.name, "")})
     return settings

@@ -23,7 +23,7 @@ def test_the_catalogue_lists_every_model_once_in_the_order_of_models() -> None:
 
 def test_delf_is_described_by_what_its_file_says() -> None:
     facts = describe("delf")
-    settings = facts.pop("settings")
+    settings, _ = facts.pop("settings"), facts.pop("solver_settings")
     assert facts == {
         "name": "delf",
         "summary": "DELF: dual embeddings, user and item each seen twice (Cheng et al., IJCAI 2018).",
@@ -86,3 +86,15 @@ def test_what_is_said_of_strangers_and_reasons_is_what_happens(name: str, club: 
 def test_an_unknown_model_is_refused_with_its_nearest_name() -> None:
     with pytest.raises(ConfigError, match="no model is called 'populrity'; did you mean 'popularity'"):
         describe("populrity")
+
+
+@pytest.mark.parametrize(("name", "settings"), [("ials", ["method", "steps"]), ("ease", []), ("slim", [])])
+def test_the_settings_of_the_usual_solver_are_told(name: str, settings: list[str]) -> None:
+    assert [row["name"] for row in describe(name)["solver_settings"]] == settings
+
+
+def test_a_model_that_descends_tells_of_its_objective_and_its_steps() -> None:
+    rows = {row["name"]: row for row in describe("delf")["solver_settings"]}
+    assert list(rows) == ["objective", "negatives", "batch_size", "learning_rate", "learning_rate_decay", "weight_decay"]
+    assert rows["objective"]["default"] == "pointwise"
+    assert "whole-data" in rows["objective"]["meaning"]

@@ -69,9 +69,11 @@ def models(
     rows = [{**row, "needs": ", ".join(row["needs"])} for row in found]
     show.show_table(rows, ("name", "summary", "needs", "strangers", "explains"))
     if name:
-        show.show_table(
-            found[0]["settings"], ("name", "default", "meaning"), title="Settings ([model] in a TOML file, or --set)"
-        )
+        columns = ("name", "default", "meaning")
+        show.show_table(found[0]["settings"], columns, title="Settings ([model] in a TOML file, or --set model.NAME=)")
+        if found[0]["solver_settings"]:
+            title = f"Training by {found[0]['solvers'][0]} ([solver] in a TOML file, or --set solver.NAME=)"
+            show.show_table(found[0]["solver_settings"], columns, title=title)
     return None
 
 

@@ -50,7 +50,7 @@ def write(folder: Path, card: dict[str, Any], weights: dict[str, Tensor], train:
     (folder / MANIFEST).unlink(missing_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     arrays = {"user": train.user, "item": train.item, "seen_user": seen.user, "seen_item": seen.item}
-    arrays |= train.facts
+    arrays |= train.facts | ({} if seen.count is None else {"seen_count": seen.count})
     whole = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     writers: dict[str, Callable[[Path], None]] = {
         "weights.safetensors": lambda path: save_tensors(tensors, path),
@@ -118,7 +118,7 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], Interactions,
         items = _vocabulary(pl.read_parquet(folder / "items.parquet"), "item")
         facts = {name: arrays[name] for name in FACTS if name in arrays}
         train = Interactions(users, items, arrays["user"], arrays["item"], **facts)
-        seen = Interactions(users, items, arrays["seen_user"], arrays["seen_item"])
+        seen = Interactions(users, items, arrays["seen_user"], arrays["seen_item"], count=arrays.get("seen_count"))
     except (SafetensorError, pl.exceptions.PolarsError, KeyError) as error:
         raise ArtefactError(f"{folder} cannot be read ({error}); the run must be made or copied anew") from error
     return card, weights, train, seen

@@ -74,15 +74,18 @@ class Recommender:
         return f"Recommender({self.card['model']['name']}, {len(self.users):,} users, {len(self.items):,} items)"
 
     @cached_property
+    def chosen(self) -> Interactions:
+        """All the rows that were given: those of training, and those held out."""
+        parts = (self.inputs.train, self.seen)
+        user, item = (np.concatenate([getattr(part, name) for part in parts]) for name in ("user", "item"))
+        counts = [np.ones(len(part), np.float32) if part.count is None else part.count for part in parts]
+        known = None if parts[0].count is None else np.concatenate(counts)
+        return Interactions(self.users, self.items, user, item, count=known)
+
+    @property
     def hidden(self) -> Any:
         """What each user has chosen in all the data that was given, binary [U, I] in sorted sparse rows."""
-        both = Interactions(
-            self.users,
-            self.items,
-            np.concatenate([self.inputs.train.user, self.seen.user]),
-            np.concatenate([self.inputs.train.item, self.seen.item]),
-        )
-        return both.by_user
+        return self.chosen.by_user
 
     def recommend(
         self,
@@ -152,7 +155,7 @@ class Recommender:
     @cached_property
     def everybody(self) -> OpenScorer:
         """Scores of all users; those without training rows are strangers, known by what was held out of them."""
-        return OpenScorer(self.scorer, self.hidden)
+        return OpenScorer(self.scorer, self.chosen.counts_by_user)
 
     @cached_property
     def popularity(self) -> np.ndarray:
@@ -220,10 +223,12 @@ class Recommender:
             index = int(self.users.index_of([user])[0])
             if self.everybody.is_trained[index]:
                 return explain_pair(self.scorer, target, user=index, way="known user", top=top)
-            chosen = self.hidden[[index]].indices.astype(np.int64)
+            alone = self.chosen.counts_by_user[[index]]
+            chosen = alone.indices.astype(np.int64)
         else:
             chosen = np.unique(self.items.index_of(listed(history)))
-        scorer = welcome(self.scorer, one_row(chosen, len(self.items))) if len(chosen) else self.scorer
+            alone = one_row(chosen, len(self.items))
+        scorer = welcome(self.scorer, alone) if len(chosen) else self.scorer
         return explain_pair(scorer, target, chosen=chosen, way=self._way(chosen), top=top)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:

@@ -36,7 +36,7 @@ class OpenScorer:
 
     Args:
         scorer: of a trained model.
-        chosen_UI: what is known of each user, binary in sorted sparse rows; read for those without training rows only.
+        chosen_UI: what is known of each user and how often, in sorted sparse rows; read for those without training rows only.
     """
 
     def __init__(self, scorer: Scorer, chosen_UI: sparse.csr_array):
@@ -93,7 +93,7 @@ def score_strangers(scorer: Scorer, chosen_SI: sparse.csr_array) -> np.ndarray:
     """The score of every item for each stranger, float32[S, I].
 
     Args:
-        chosen_SI: what each of them has chosen, binary in sorted sparse rows.
+        chosen_SI: what each of them has chosen and how often, in sorted sparse rows.
     """
     score_SI = np.empty(chosen_SI.shape, np.float32)
     score_SI[:] = np.diff(scorer.train.by_item.indptr)
@@ -146,7 +146,7 @@ def given_histories(
 
     Args:
         inputs: whose device is used.
-        chosen_SI: what each stranger has chosen, in sorted sparse rows.
+        chosen_SI: what each stranger has chosen and how often, in sorted sparse rows.
         row_B, asked_B: the stranger and the item of each pair.
     """
     start, index, width = chosen_SI.indptr, chosen_SI.indices.astype(np.int64), chosen_SI.shape[1]
@@ -155,7 +155,8 @@ def given_histories(
     lists = Ragged(_long(start, inputs), _long(place, inputs), len(distinct))
     if row_B is None or asked_B is None:
         asker_S = torch.arange(lists.count, device=inputs.device)
-        return History(_long(distinct, inputs), lists, asker_S, torch.full_like(asker_S, -1))
+        value_T = None if (chosen_SI.data == 1).all() else torch.from_numpy(chosen_SI.data).float().to(inputs.device)
+        return History(_long(distinct, inputs), lists, asker_S, torch.full_like(asker_S, -1), value_T)
     asker_B = _long(row_B, inputs)
     left_out_B = Ragged(lists.start, _long(index, inputs), width).find(asker_B, _long(asked_B, inputs))
     return History(_long(distinct, inputs), lists, asker_B, left_out_B)

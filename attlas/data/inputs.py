@@ -41,12 +41,14 @@ class History:
         lists: G lists of places in ``distinct``.
         row: int64[B], which list each pair reads.
         left_out: int64[B], the entry (place in T) that the pair leaves out of its list, or -1.
+        value: float32[T], how often each entry was chosen, or None where each counts once.
     """
 
     distinct: Tensor
     lists: Ragged
     row: Tensor
     left_out: Tensor
+    value: Tensor | None = None
 
     @property
     def index(self) -> Tensor:

@@ -143,6 +143,15 @@ class Interactions:
         """The set of users of each item, binary [I, U], each row sorted by user."""
         return self._pattern(self.item, self.user, (len(self.items), len(self.users)))
 
+    @cached_property
+    def counts_by_user(self) -> sparse.csr_array:
+        """How often each user chose each item, [U, I], in the rows of ``by_user``; 1 where counts are not known."""
+        if self.count is None:
+            return self.by_user
+        matrix = sparse.csr_array((self.count, (self.user, self.item)), shape=(len(self.users), len(self.items)))
+        matrix.sort_indices()
+        return matrix
+
     @staticmethod
     def _pattern(row: np.ndarray, column: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
         matrix = sparse.csr_array((np.ones(len(row), np.float32), (row, column)), shape=shape)

@@ -142,7 +142,7 @@ def _open(scorer: Any, given: Interactions, protocol: RankingProtocol) -> OpenSc
         raise ConfigError(f"protocol {protocol.code!r} does not rank users that were held out whole; use protocol 'full'")
     if not isinstance(scorer, ModelScorer):
         raise ConfigError(f"users that were held out whole are scored by an attlas.scoring.Scorer; got {type(scorer).__name__}")
-    return OpenScorer(scorer, given.by_user)
+    return OpenScorer(scorer, given.counts_by_user)
 
 
 def _candidates(split: Split, protocol: RankingProtocol, part: Part) -> np.ndarray:

@@ -100,24 +100,29 @@ class IALS(nn.Module):
         return self.user_embedding(user) @ self.item_embedding.weight.T
 
     def fold_in(self, user_history: History) -> Tensor:
-        """The vector of each asking list, each item in it counted once, by one exact solve as in a half sweep, [B, D]."""
-        lists = user_history.lists.take(user_history.row)
-        table_ED = self.item_embedding.weight
-        count_T = torch.ones(len(lists.index), device=table_ED.device)
-        chosen = Ragged(lists.start, user_history.distinct[lists.index], len(table_ED))
+        """The vector of each asking list, by one exact solve as in a half sweep, [B, D]; without counts, all count once."""
+        table_ED, lists = self.item_embedding.weight, user_history.lists
+        every_T = torch.arange(len(lists.index), device=table_ED.device)
+        mine = Ragged(lists.start, every_T, len(every_T)).take(user_history.row)
+        count_T = self._counted(user_history)[mine.index]
+        chosen = Ragged(mine.start, user_history.distinct[lists.index[mine.index]], len(table_ED))
         return ridge_rows(table_ED, chosen, *self.weights(count_T), *self.shared(table_ED, chosen))
 
     def attention(self, item: Tensor, user_history: History) -> dict[str, Tensor]:
-        """What each entry, counted once, adds to the score of the one item, for the vector that solves for the history, [T].
+        """What each entry adds to the score of the one item, for the vector that solves for the one history, [T].
 
         With A the normal matrix of that solve, the score is the sum over the history of t_uj h_i' A^-1 h_j (Hu et al.,
         section 5).
         """
         chosen_TD = self.item_embedding(user_history.distinct[user_history.index])
-        weight_T, target_T = self.weights(torch.ones(len(chosen_TD), device=chosen_TD.device))
+        weight_T, target_T = self.weights(self._counted(user_history))
         gram_DD, penalty_1 = self.shared(self.item_embedding.weight, user_history.lists)
         normal_DD = gram_DD + chosen_TD.T @ (weight_T[:, None] * chosen_TD) + penalty_1 * torch.eye(len(gram_DD)).to(gram_DD)
         return {"user_history": target_T * (chosen_TD @ torch.linalg.solve(normal_DD, self.item_embedding(item[0])))}
+
+    @staticmethod
+    def _counted(history: History) -> Tensor:
+        return torch.ones_like(history.index, dtype=torch.float32) if history.value is None else history.value
 
     def weights(self, count_T: Tensor) -> tuple[Tensor, Tensor]:
         """What each observed pair adds to the normal matrix, a, and to the right side, t, [T] each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -99,3 +100,16 @@ def test_what_is_not_trained_on_does_not_matter(club: Any):
     with torch.no_grad():
         made.model.user_embedding.weight[held_out] = 100.0
     assert evaluate(Scorer(made.model, made.inputs), split).to_dict() == before
+
+
+def test_counts_of_given_rows_reach_a_model_that_weighs_by_them_and_the_saved_run_answers_alike(tmp_path):
+    club = attlas.simulate(60, 40, seed=3).interactions
+    counted = dataclasses.replace(club, count=1 + np.random.default_rng(1).poisson(3, len(club)).astype(np.float32))
+    parts = attlas.split(counted, "held-out-users")
+    made = attlas.fit(parts, "ials", config={"embedding_dim": 4}, epochs=3)
+    once = dataclasses.replace(parts, given=dataclasses.replace(parts.given, count=None))
+    plain = evaluate(made.scorer, once, metrics=["auc"]).per_user["auc"]
+    assert (evaluate(made.scorer, parts, metrics=["auc"]).per_user["auc"] != plain).any()
+    who = parts.given.users.ids_of(np.unique(parts.given.user)[:5])
+    loaded = attlas.load(made.save(tmp_path / "run"))
+    assert loaded.recommend(who, 5).equals(made.recommend(who, 5))

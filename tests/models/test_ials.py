@@ -7,6 +7,7 @@ import torch
 from attlas.data.inputs import History, Inputs, Sizes
 from attlas.errors import ConfigError
 from attlas.models.ials import IALS
+from attlas.strangers import given_histories
 from tests.toy import chosen_by
 
 WORKED = chosen_by([[0, 2], [1, 2], [0, 3]], 4)
@@ -133,6 +134,18 @@ def test_folding_in_a_known_history_gives_the_vector_of_a_half_sweep():
     folded = model.fold_in(History.of([[0, 2], [1, 2], [0, 3], []], 4))
     torch.testing.assert_close(folded[:3], swept)
     assert folded[3].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_folding_in_counts_as_often_as_was_chosen():
+    often = dataclasses.replace(WORKED, count=np.array([1, 9, 1, 1, 2, 1], np.float32))
+    model, inputs = of(often, embedding_dim=3)
+    IALS.Alternating(method="cholesky").epoch(model, inputs, np.random.default_rng(1))
+    item_ID = model.item_embedding.weight
+    swept = IALS.Alternating(method="cholesky").half_sweep(
+        model, item_ID[:3], item_ID, inputs.user_lists, torch.from_numpy(often.count)
+    )
+    folded = model.fold_in(given_histories(inputs, often.counts_by_user[[2, 0]]))
+    torch.testing.assert_close(folded, swept[[2, 0]])
 
 
 def test_contributions_sum_to_the_score_of_the_folded_vector():

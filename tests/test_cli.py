@@ -195,6 +195,12 @@ def test_no_words_at_all_show_the_help(command: Callable) -> None:
     assert all(name in said.out for name in COMMANDS)
 
 
+def test_a_group_without_its_command_shows_its_help(command: Callable) -> None:
+    said = command("data")
+    assert (said.code, said.err) == (0, "")
+    assert all(name in said.out for name in ("list", "fetch", "describe"))
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_shows_an_example_of(name: str, command: Callable) -> None:
     said = command(name, "--help")

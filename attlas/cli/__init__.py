@@ -35,9 +35,9 @@ def main() -> None:
 
 
 def _explain_misuse(error: Any) -> None:
-    if len(sys.argv) < 2:  # help was shown instead
+    said = " ".join(error.format_message().rstrip(".").split())
+    if not said or len(sys.argv) < 2:  # help was shown instead
         sys.exit(0)
-    said = " ".join(error.format_message().rstrip(".").split()) or "which command?"
     _fail(f"{said}; see {error.ctx.command_path if error.ctx else 'attlas'} --help", 2)
 
 

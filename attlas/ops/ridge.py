@@ -30,7 +30,7 @@ TINY = _cpu.TINY
 def ridge_rows(
     table_ED: Tensor, rows: Ragged, weight_T: Tensor, target_T: Tensor, gram_DD: Tensor, penalty_G: Tensor
 ) -> Tensor:
-    """The exact solutions, [G, D], by Cholesky; blocks of rows of like length are padded to their longest.
+    """The exact solutions, [G, D], by Cholesky: each row its entries times D squared, and D cubed.
 
     Args:
         table_ED: what entries point to.
@@ -44,22 +44,16 @@ def ridge_rows(
         ConfigError: a row's matrix is not positive definite in floats.
     """
     solved_GD = table_ED.new_empty(rows.count, table_ED.shape[1])
-    for row_R in _blocks_of_like_length(rows, table_ED.shape[1]):
-        length_R = rows.length[row_R]
-        place_L = torch.arange(int(length_R.max()), device=table_ED.device)
-        is_there_RL = place_L < length_R[:, None]
-        entry_RL = torch.where(is_there_RL, rows.start[row_R][:, None] + place_L, 0)
-        value_RLD = table_ED[rows.index[entry_RL]]
-        weighted_RLD = value_RLD * (weight_T[entry_RL] * is_there_RL).unsqueeze(-1)
-        normal_RDD = gram_DD + weighted_RLD.transpose(1, 2) @ value_RLD
-        normal_RDD.diagonal(dim1=1, dim2=2).add_(penalty_G[row_R, None])
-        right_RD1 = value_RLD.transpose(1, 2) @ (target_T[entry_RL] * is_there_RL).unsqueeze(-1)
-        factor_RDD, failed_R = torch.linalg.cholesky_ex(normal_RDD)
-        if failed_R.any():
-            raise ConfigError(
-                "some of these ridge regressions cannot be solved in floats: the penalty, l2, is too small; raise it"
-            )
-        solved_GD[row_R] = torch.cholesky_solve(right_RD1, factor_RDD).squeeze(-1)
+    if table_ED.device.type == "cpu":
+        given = (table_ED, rows.start, rows.index, weight_T, target_T, gram_DD, penalty_G)
+        arrays = [tensor.detach().contiguous().numpy() for tensor in given]
+        failed = _cpu.cholesky(*arrays, numba.get_num_threads(), solved_GD.numpy())
+    else:
+        failed = _exactly_on_device(table_ED, rows, weight_T, target_T, gram_DD, penalty_G, solved_GD)
+    if failed:
+        raise ConfigError(
+            f"{failed:,} of {rows.count:,} ridge regressions cannot be solved in floats: the penalty, l2, is too small"
+        )
     return solved_GD
 
 
@@ -128,6 +122,33 @@ def ridge_rows_nearly_reference(
             residual_D = left_D
         found.append(x_D)
     return torch.stack(found)
+
+
+def _exactly_on_device(
+    table_ED: Tensor,
+    rows: Ragged,
+    weight_T: Tensor,
+    target_T: Tensor,
+    gram_DD: Tensor,
+    penalty_G: Tensor,
+    solved_GD: Tensor,
+) -> int:
+    """Fills in the solutions, block by block of rows of like length, padded to the longest; returns how many have none."""
+    failed = 0
+    for row_R in _blocks_of_like_length(rows, table_ED.shape[1]):
+        length_R = rows.length[row_R]
+        place_L = torch.arange(int(length_R.max()), device=table_ED.device)
+        is_there_RL = place_L < length_R[:, None]
+        entry_RL = torch.where(is_there_RL, rows.start[row_R][:, None] + place_L, 0)
+        value_RLD = table_ED[rows.index[entry_RL]]
+        weighted_RLD = value_RLD * (weight_T[entry_RL] * is_there_RL).unsqueeze(-1)
+        normal_RDD = gram_DD + weighted_RLD.transpose(1, 2) @ value_RLD
+        normal_RDD.diagonal(dim1=1, dim2=2).add_(penalty_G[row_R, None])
+        right_RD1 = value_RLD.transpose(1, 2) @ (target_T[entry_RL] * is_there_RL).unsqueeze(-1)
+        factor_RDD, failed_R = torch.linalg.cholesky_ex(normal_RDD)
+        failed += int((failed_R > 0).sum())
+        solved_GD[row_R] = torch.cholesky_solve(right_RD1, factor_RDD).squeeze(-1)
+    return failed
 
 
 def _nearly_on_device(

@@ -1,4 +1,4 @@
-"""CPU kernels of ``ops/ridge.py``: conjugate gradients, parallel over rows.
+"""CPU kernels of ``ops/ridge.py``: conjugate gradients and Cholesky, parallel over rows.
 
 Entries and rows of the shared matrix are taken four at a time, so that what they are summed into is loaded once for four.
 ``fastmath`` lets sums be vectorised; each row is solved by one thread, so that the bits do not depend on their number.
@@ -102,3 +102,96 @@ def conjugate_gradients(table_ED, start, index_T, weight_T, target_T, gram_DD, p
         for block in range(thread * BLOCK, len(x_GD), threads * BLOCK):
             for g in range(block, min(block + BLOCK, len(x_GD))):
                 _solve(system, penalty_G[g], start[g], start[g + 1], steps, x_GD[g], scratch_3D)
+
+
+@njit(cache=True, fastmath=True, error_model="numpy")
+def _add_normal(table_ED, index_T, weight_T, target_T, first, last, normal_DD, right_D):
+    """normal += sum of weight table table', its upper triangle alone; right += sum of target table."""
+    dim = len(right_D)
+    whole = last - (last - first) % 4
+    for t in range(first, whole, 4):
+        of_a, of_b = table_ED[index_T[t]], table_ED[index_T[t + 1]]
+        of_c, of_d = table_ED[index_T[t + 2]], table_ED[index_T[t + 3]]
+        for r in range(dim):
+            row, a, b, c, d = normal_DD[r, r:], of_a[r:], of_b[r:], of_c[r:], of_d[r:]
+            on_a, on_b = weight_T[t] * of_a[r], weight_T[t + 1] * of_b[r]
+            on_c, on_d = weight_T[t + 2] * of_c[r], weight_T[t + 3] * of_d[r]
+            for k in range(len(row)):
+                row[k] += on_a * a[k] + on_b * b[k] + on_c * c[k] + on_d * d[k]
+    for t in range(whole, last):
+        of_a = table_ED[index_T[t]]
+        for r in range(dim):
+            row, a, on_a = normal_DD[r, r:], of_a[r:], weight_T[t] * of_a[r]
+            for k in range(len(row)):
+                row[k] += on_a * a[k]
+    for t in range(first, last):
+        of_a, target = table_ED[index_T[t]], target_T[t]
+        for k in range(dim):
+            right_D[k] += target * of_a[k]
+
+
+@njit(cache=True, fastmath=True, error_model="numpy")
+def _factorise(normal_DD):
+    """The Cholesky factor in place of the upper triangle, four rows at a time; False where it is not positive definite.
+
+    Parts of rows are taken as arrays of their own, whose indices cannot be negative: else no loop here would be vectorised.
+    """
+    dim = len(normal_DD)
+    for first in range(0, dim, 4):
+        last = min(first + 4, dim)
+        for r in range(first, last):
+            row = normal_DD[r, r:]
+            for above in range(first, r):
+                a, on_a = normal_DD[above, r:], normal_DD[above, r]
+                for k in range(len(row)):
+                    row[k] -= on_a * a[k]
+            if not row[0] > 0:
+                return False
+            scale = 1 / np.sqrt(row[0])
+            for k in range(len(row)):
+                row[k] *= scale
+        for r in range(last, dim):  # there are rows below whole fours only
+            row, a, b = normal_DD[r, r:], normal_DD[first, r:], normal_DD[first + 1, r:]
+            c, d = normal_DD[first + 2, r:], normal_DD[first + 3, r:]
+            on_a, on_b, on_c, on_d = a[0], b[0], c[0], d[0]
+            for k in range(len(row)):
+                row[k] -= on_a * a[k] + on_b * b[k] + on_c * c[k] + on_d * d[k]
+    return True
+
+
+@njit(cache=True, fastmath=True, error_model="numpy")
+def _substitute(factor_DD, right_D):
+    """The solution in place of the right side."""
+    dim = len(right_D)
+    for r in range(dim):
+        row, left = factor_DD[r, r:], right_D[r:]
+        left[0] /= row[0]
+        done = left[0]
+        for k in range(1, len(row)):
+            left[k] -= done * row[k]
+    for r in range(dim - 1, -1, -1):
+        row, found = factor_DD[r, r:], right_D[r:]
+        total = found[0]
+        for k in range(1, len(row)):
+            total -= row[k] * found[k]
+        found[0] = total / row[0]
+
+
+@njit(cache=True, parallel=True, nogil=True, fastmath=True, error_model="numpy")
+def cholesky(table_ED, start, index_T, weight_T, target_T, gram_DD, penalty_G, threads, x_GD):
+    """x[g] becomes row g's solution; returns how many rows have none in floats."""
+    failed = np.zeros(threads, np.int64)
+    for thread in prange(threads):
+        normal_DD = np.empty_like(gram_DD)
+        for block in range(thread * BLOCK, len(x_GD), threads * BLOCK):
+            for g in range(block, min(block + BLOCK, len(x_GD))):
+                normal_DD[:] = gram_DD
+                for k in range(len(gram_DD)):
+                    normal_DD[k, k] += penalty_G[g]
+                x_GD[g] = 0
+                _add_normal(table_ED, index_T, weight_T, target_T, start[g], start[g + 1], normal_DD, x_GD[g])
+                if _factorise(normal_DD):
+                    _substitute(normal_DD, x_GD[g])
+                else:
+                    failed[thread] += 1
+    return failed.sum()

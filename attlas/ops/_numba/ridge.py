@@ -19,12 +19,14 @@ def _add_shared(gram_DD, x_D, out_D):
     dim = len(x_D)
     whole = dim - dim % 4
     for r in range(0, whole, 4):
-        a, b, c, d = x_D[r], x_D[r + 1], x_D[r + 2], x_D[r + 3]
+        a, b, c, d = gram_DD[r], gram_DD[r + 1], gram_DD[r + 2], gram_DD[r + 3]
+        on_a, on_b, on_c, on_d = x_D[r], x_D[r + 1], x_D[r + 2], x_D[r + 3]
         for k in range(dim):
-            out_D[k] += a * gram_DD[r, k] + b * gram_DD[r + 1, k] + c * gram_DD[r + 2, k] + d * gram_DD[r + 3, k]
+            out_D[k] += on_a * a[k] + on_b * b[k] + on_c * c[k] + on_d * d[k]
     for r in range(whole, dim):
+        a, on_a = gram_DD[r], x_D[r]
         for k in range(dim):
-            out_D[k] += x_D[r] * gram_DD[r, k]
+            out_D[k] += on_a * a[k]
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
@@ -33,26 +35,27 @@ def _add_own(table_ED, index_T, weight_T, target_T, scale, first, last, x_D, out
     dim, zero = len(x_D), table_ED.dtype.type(0)
     whole = last - (last - first) % 4
     for t in range(first, whole, 4):
-        a, b, c, d = index_T[t], index_T[t + 1], index_T[t + 2], index_T[t + 3]
+        a, b = table_ED[index_T[t]], table_ED[index_T[t + 1]]
+        c, d = table_ED[index_T[t + 2]], table_ED[index_T[t + 3]]
         on_a, on_b, on_c, on_d = zero, zero, zero, zero
         for k in range(dim):
-            on_a += table_ED[a, k] * x_D[k]
-            on_b += table_ED[b, k] * x_D[k]
-            on_c += table_ED[c, k] * x_D[k]
-            on_d += table_ED[d, k] * x_D[k]
+            on_a += a[k] * x_D[k]
+            on_b += b[k] * x_D[k]
+            on_c += c[k] * x_D[k]
+            on_d += d[k] * x_D[k]
         on_a = weight_T[t] * on_a - scale * target_T[t]
         on_b = weight_T[t + 1] * on_b - scale * target_T[t + 1]
         on_c = weight_T[t + 2] * on_c - scale * target_T[t + 2]
         on_d = weight_T[t + 3] * on_d - scale * target_T[t + 3]
         for k in range(dim):
-            out_D[k] += on_a * table_ED[a, k] + on_b * table_ED[b, k] + on_c * table_ED[c, k] + on_d * table_ED[d, k]
+            out_D[k] += on_a * a[k] + on_b * b[k] + on_c * c[k] + on_d * d[k]
     for t in range(whole, last):
-        a, on_a = index_T[t], zero
+        a, on_a = table_ED[index_T[t]], zero
         for k in range(dim):
-            on_a += table_ED[a, k] * x_D[k]
+            on_a += a[k] * x_D[k]
         on_a = weight_T[t] * on_a - scale * target_T[t]
         for k in range(dim):
-            out_D[k] += on_a * table_ED[a, k]
+            out_D[k] += on_a * a[k]
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")

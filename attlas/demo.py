@@ -25,19 +25,21 @@ import polars as pl
 from attlas.data.simulate import Club, simulate
 from attlas.data.split import Split
 from attlas.errors import ArtefactError
+from attlas.evaluation.breakdown import by_activity, by_popularity
 from attlas.evaluation.evaluate import evaluate
 from attlas.experiment import Experiment
 from attlas.loading import load_split
-from attlas.models import model_class
+from attlas.models import MODELS
 from attlas.page.cards import Person, Pick, picks_of
 from attlas.page.club import Findings, club_page
 from attlas.page.report import write_page
-from attlas.page.standings import Entry, by_activity, by_popularity, read_curve, show, verdict
+from attlas.page.standings import Entry, show, verdict
 from attlas.page.truth import TRUTH, KnownTruth, Table
 from attlas.recommender import Recommender
 from attlas.runner import run
 from attlas.telling import Teller
 from attlas.training.checkpoint import write_whole
+from attlas.training.journal import read_curve
 
 SEED, CLUB, QUICK_CLUB, TINY_CLUB = 1, (1500, 800), (300, 200), (40, 30)
 METRICS = ("ndcg@10", "hr@10", "recall@10")
@@ -155,7 +157,7 @@ def run_demo(out: str | Path = "demo", *, quick: bool = False, tell: Teller | No
     settings = QUICK_SETTINGS if quick else SETTINGS
     runs = {}
     for name in RUNS:
-        tell.say(_called(name))
+        tell.say(MODELS[name])
         runs[name] = run(_experiment(name, settings[name], tables), data=split, out=folder / name, tell=tell)
     tell.say("measuring, explaining, drawing")
     findings = _findings(club, split, runs, folder, quick=quick)
@@ -188,8 +190,8 @@ def _write_tables(club: Club, folder: Path) -> dict[str, str]:
     """The club as files, and the settings that read them."""
     films = club.interactions.items
     facts = pl.DataFrame({"item": films.ids}).hstack(films.columns if films.columns is not None else pl.DataFrame())
-    write_whole(folder / "ratings.csv", club.interactions.to_frame().write_csv().encode())
-    write_whole(folder / "films.csv", facts.write_csv().encode())
+    for name, table in {"ratings.csv": club.interactions.to_frame(), "films.csv": facts}.items():
+        write_whole(folder / name, table.write_csv().encode())
     return {"source": str(folder / "ratings.csv"), "items": str(folder / "films.csv"), "split": "global-time"}
 
 
@@ -214,7 +216,7 @@ def _experiment(name: str, settings: Mapping[str, Any], tables: Mapping[str, str
 
 def _findings(club: Club, split: Split, runs: Mapping[str, Recommender], folder: Path, *, quick: bool) -> Findings:
     truth = KnownTruth(club, split.train)
-    scorers = {_called(name): Table.of(made.scorer) for name, made in runs.items()}
+    scorers = {MODELS[name]: Table.of(made.scorer) for name, made in runs.items()}
     scorers[TRUTH] = Table(split.train, truth.choice_UI)
     entries = [_entry(name, made, folder / name) for name, made in runs.items()]
     report = entries[0].report
@@ -223,7 +225,7 @@ def _findings(club: Club, split: Split, runs: Mapping[str, Recommender], folder:
     return Findings(
         entries=entries,
         metrics=METRICS,
-        activity=by_activity(entries, split, METRICS[0]),
+        activity=by_activity({entry.name: entry.report for entry in entries}, split, METRICS[0]),
         popularity=by_popularity(scorers, split, report.protocol, METRICS[0]),
         lists=truth.of_lists(scorers, split, report),
         people=[_person(user, runs, club, truth, split) for user in (*MEMBERS, None)],
@@ -249,7 +251,7 @@ def _findings(club: Club, split: Split, runs: Mapping[str, Recommender], folder:
 def _entry(name: str, made: Recommender, folder: Path) -> Entry:
     noted = made.card["training"]
     valid = noted["valid"]["value"] if noted["valid"] else None
-    return Entry(_called(name), made.report, noted["seconds"], valid, read_curve(folder, METRICS[0]))
+    return Entry(MODELS[name], made.report, noted["seconds"], valid, read_curve(folder, METRICS[0]))
 
 
 def _person(user: str | None, runs: Mapping[str, Recommender], club: Club, truth: KnownTruth, split: Split) -> Person:
@@ -267,7 +269,7 @@ def _person(user: str | None, runs: Mapping[str, Recommender], club: Club, truth
     advice = {}
     for model in ("ease", "delf"):
         picks = picks_of(runs[model], user, LIST_LENGTH, history=STRANGER if user is None else None)
-        advice[_called(model)] = [_described(pick, user, truth, split) for pick in picks]
+        advice[MODELS[model]] = [_described(pick, user, truth, split) for pick in picks]
     lately = ", ".join(films.titles_of(chosen[:5]))
     return Person(name, facts, f"Lately: {lately}" if len(chosen) > 5 else lately, advice)
 
@@ -283,10 +285,6 @@ def _described(pick: Pick, user: str | None, truth: KnownTruth, split: Split) ->
     return dataclasses.replace(
         pick, facts=", ".join(str(row[name]) for name in ("mood", "genre", "decade") if name in row), note=note
     )
-
-
-def _called(name: str) -> str:
-    return str(model_class(name).__name__)
 
 
 def _facts_of(entry: Entry) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from attlas.cli.app import app
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS: list[set[str]] = [
-    {"errors", "memory", "process", "telling", "settings"},
+    {"errors", "memory", "process", "telling", "settings", "spaces"},
     {"ops"},
     {"data"},
     {"models"},
@@ -41,6 +41,7 @@ SIDEWAYS |= {(room, "errors") for room in FLOORS[0]}
 STAGES = ("loading", "experiment", "trial", "final", "runner")  # each knows those before it
 SIDEWAYS |= {(one, other) for place, one in enumerate(STAGES) for other in STAGES[:place]}
 SIDEWAYS |= {("strangers", "scoring"), ("runner", "export"), ("__main__", "cli"), ("demo", "page")}
+SIDEWAYS |= {("compare", "audit"), ("compare", "page")}
 
 METRICS = re.compile(r"(hr|ndcg|recall|precision|map|mrr|auc)(@\d+)?")
 MAY_DIFFERENTIATE = {"attlas/training/fit.py", "attlas/strangers.py"}

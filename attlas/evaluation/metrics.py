@@ -238,5 +238,22 @@ def find_metric(code: str, task: str) -> tuple[str, int | None]:
     return name, int(cut) if cut else None
 
 
+METRIC_NAMES = {
+    "hr": "HR",
+    "ndcg": "NDCG",
+    "recall": "Recall",
+    "precision": "Precision",
+    "map": "MAP",
+    "mrr": "MRR",
+    "auc": "AUC",
+}
+
+
+def metric_name(metric: str) -> str:
+    """A metric as people write it: NDCG@10."""
+    name, at, cut = metric.partition("@")
+    return METRIC_NAMES.get(name, name) + at + cut
+
+
 def _wide(values: np.ndarray) -> np.ndarray:
     return np.asarray(values, dtype=np.float64)

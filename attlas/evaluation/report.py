@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import bootstrap
@@ -13,6 +13,14 @@ from attlas.errors import ConfigError, nearest
 
 RESAMPLES = 1000
 CELLS_AT_ONCE = 1 << 20
+
+
+class Mean(NamedTuple):
+    """A mean over users and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +67,21 @@ class Report:
     def mean(self, name: str) -> float:
         """The mean of a metric over the users for whom it is defined."""
         return float(np.mean(self._defined(name)))
+
+    def averaged(self, reports: Sequence[Report]) -> Report:
+        """This report with each user's values averaged over several reports of the same users, for instance of several seeds.
+
+        Raises:
+            ConfigError: they are of other users.
+        """
+        if any(not np.array_equal(report.users, self.users) for report in reports):
+            raise ConfigError("these reports rank different users; average those of one split and protocol")
+        names = [name for name in self.per_user if all(name in report.per_user for report in reports)]
+        return replace(
+            self,
+            per_user={name: np.mean([report.per_user[name] for report in reports], axis=0) for name in names},
+            tie_share=float(np.mean([report.tie_share for report in reports])),
+        )
 
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
         """Where the mean would lie with other users like these: a percentile bootstrap over users, equal in every run."""

@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attlas.page.standings import Breakdown, Entry, Mean, as_rows, metric_name, show
+from attlas.evaluation.breakdown import Breakdown
+from attlas.evaluation.metrics import metric_name
+from attlas.evaluation.report import Mean
+from attlas.page.standings import Entry, as_rows, show
 
 NUM_COLOURS = 8
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "pentagon")

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from attlas.evaluation.breakdown import Breakdown
+from attlas.evaluation.metrics import metric_name
+from attlas.evaluation.report import Mean
 from attlas.page.charts import Chart, by_group, intervals, learning_curve, looks_of, places, quality_against_seconds
 from attlas.page.report import Page, Person
-from attlas.page.standings import Breakdown, Entry, Mean, metric_name, verdict
+from attlas.page.standings import Entry, verdict
 from attlas.page.truth import ANY, CHOSEN, TRUTH
 
 

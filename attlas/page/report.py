@@ -14,9 +14,11 @@ from string import Template
 from typing import Any
 
 from attlas.errors import MissingExtra, require
+from attlas.evaluation.metrics import metric_name
+from attlas.evaluation.report import Mean
 from attlas.page.cards import Person, card
 from attlas.page.charts import Chart
-from attlas.page.standings import Entry, Mean, metric_name
+from attlas.page.standings import Entry
 from attlas.training.checkpoint import write_whole
 
 MEANINGS = {

@@ -15,9 +15,8 @@ from attlas.data.interactions import Interactions
 from attlas.data.simulate import Club
 from attlas.data.split import Split
 from attlas.evaluation.protocols import Scorer
-from attlas.evaluation.report import Report
+from attlas.evaluation.report import Mean, Report
 from attlas.ops.topk import top_k
-from attlas.page.standings import Mean
 
 TRUTH, CHOSEN, ANY = "The truth", "Chosen next", "Any unseen film"
 

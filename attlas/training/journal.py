@@ -6,7 +6,7 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from attlas.telling import Bar, Teller
 from attlas.training.checkpoint import Checkpoint, write_whole
@@ -69,3 +69,21 @@ class Journal:
         if self.path:
             with self.path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
+
+
+class Epoch(NamedTuple):
+    """One epoch of a fit; a value that was not measured is None."""
+
+    number: int
+    loss: float | None
+    valid: float | None
+    seconds: float
+
+
+def read_curve(folder: Path, metric: str) -> tuple[Epoch, ...]:
+    """The epochs noted in a run folder; empty if the model did not learn in epochs."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    fitted = [row for row in rows if row["stage"] == "fit"]
+    if len(fitted) < 2:
+        return ()
+    return tuple(Epoch(row["epoch"], row["loss"], row.get(f"valid {metric}"), row["seconds"]) for row in fitted)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from attlas.evaluation.report import Report
-from attlas.page.standings import Entry, Epoch
+from attlas.page.standings import Entry
+from attlas.training.journal import Epoch
 
 
 def report_of(values: list[float]) -> Report:

@@ -12,11 +12,14 @@ from typing import Any
 import polars as pl
 import pytest
 
+from attlas.evaluation.breakdown import Breakdown
+from attlas.evaluation.report import Mean
 from attlas.explanation import Explanation
 from attlas.page.cards import Person, Pick
 from attlas.page.charts import Chart, by_group, intervals, learning_curve, looks_of, places, quality_against_seconds
 from attlas.page.report import Page, render, write_page
-from attlas.page.standings import Breakdown, Entry, Epoch, Mean
+from attlas.page.standings import Entry
+from attlas.training.journal import Epoch
 from tests.page.rows import entry_of
 
 HOSTILE = "</script><script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"

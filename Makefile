@@ -7,7 +7,7 @@ TORCH_FROM ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check wheel clean
+.PHONY: demo test check results wheel clean
 demo: $(READY) ## train three models on a simulated film club and write demo/report.html
 	$(BIN)/attlas demo --out demo
 
@@ -19,6 +19,9 @@ check: $(READY) ## lint, format, types and floors
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_house.py
+
+results: $(READY) ## measure what has changed, all or ONLY="SET SET/MODEL", and write docs/results.md
+	$(BIN)/python benchmarks/quality.py $(ONLY)
 
 wheel: $(READY) ## a built wheel works in a fresh environment
 	$(BIN)/python -m pytest tests/test_wheel.py --wheel

@@ -1,0 +1,294 @@
+"""The cells of docs/results.md: every model on every data set, each measured in a process of its own.
+
+    ATTLAS_DATA=... python benchmarks/quality.py [SET | SET/MODEL ...] [--page] [--again]
+
+``benchmarks/quality/SET.toml`` says what is asked for, ``benchmarks/results/quality/SET/MODEL.json`` what came of it. A cell
+whose settings, model's file and data are those of its JSON is finished and left alone; one that was killed goes on where it
+was, in ``runs/quality``. ``--page`` measures nothing and writes docs/results.md from what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import attlas  # noqa: F401  (before torch)
+
+# isort: split
+from machine import Spell, data_folder
+from results_page import make_page
+
+from attlas.data.split import Split
+from attlas.data.split import split as split_by
+from attlas.errors import AttlasError, ConfigError, nearest
+from attlas.evaluation.comparison import Contender
+from attlas.experiment import Experiment, versions
+from attlas.loading import load_rows, load_split
+from attlas.telling import Teller, default_teller
+from attlas.training.checkpoint import write_whole
+
+ROOT = Path(__file__).resolve().parent.parent
+SETS, CELLS, RUNS = ROOT / "benchmarks/quality", ROOT / "benchmarks/results/quality", ROOT / "runs/quality"
+PAGE = ROOT / "docs/results.md"
+SEARCH_SHARE = 0.6  # of a cell's minutes; the rest is for the fits of its seeds
+SHARES = ("test", "valid")  # of [data], which a split takes and an experiment does not know
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One model on one data set.
+
+    Attributes:
+        set, model: their names.
+        tables: of the set's TOML.
+    """
+
+    set: str
+    model: str
+    tables: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """``lastfm-ncf/ease``."""
+        return f"{self.set}/{self.model}"
+
+    @property
+    def path(self) -> Path:
+        """Where its figures stand."""
+        return CELLS / self.set / f"{self.model}.json"
+
+    @property
+    def published_settings(self) -> dict[str, Any]:
+        """By table and name, such as ``model.l2``; empty where none are known."""
+        return {name: value for name, value in self.tables.get("settings", {}).get(self.model, {}).items() if name != "from"}
+
+    @property
+    def source(self) -> Path:
+        """The data."""
+        return data_folder() / self.tables["data"]["source"]
+
+    @cached_property
+    def depends(self) -> str:
+        """A hash of what its figures depend on: its settings, the model's file, the data."""
+        asked = {name: self.tables.get(name) for name in ("data", "compare", "training", "evaluation")}
+        asked["compare"] = {name: value for name, value in asked["compare"].items() if name != "models"}
+        text = json.dumps([self.model, asked, self.published_settings], sort_keys=True)
+        parts = (text.encode(), (ROOT / f"attlas/models/{self.model}.py").read_bytes(), hash_files(self.source).encode())
+        return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+    def experiment(self) -> Experiment:
+        """What is searched over, beginning with the published settings."""
+        tables: dict[str, Any] = {name: dict(self.tables.get(name, {})) for name in ("data", "training", "evaluation")}
+        tables["data"] = {name: value for name, value in tables["data"].items() if name not in SHARES}
+        tables["data"]["source"] = str(self.source)
+        tables |= {"model": {"name": self.model}, "solver": {}}
+        for name, value in self.published_settings.items():
+            table, _, setting = name.partition(".")
+            tables[table][setting] = value
+        return Experiment.of(tables)
+
+    def split(self, tell: Teller) -> Split:
+        """The data in their parts."""
+        experiment, data = self.experiment(), self.tables["data"]
+        shares = {name: data[name] for name in SHARES if name in data}
+        if not shares:
+            made, said = load_split(experiment.data)
+        else:
+            rows = load_rows(experiment.data)
+            if rows is None:
+                raise ConfigError(f"{self.source} is split already; leave [data] {', '.join(shares)} out of {self.set}.toml")
+            made, said = split_by(rows, experiment.data.split, experiment.data.seed, **shares), rows.origin.sentences()
+        for sentence in said:
+            tell.say(sentence)
+        return made
+
+
+@cache
+def hash_files(source: Path) -> str:
+    """One hash of a file, or of all files of a folder."""
+    files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
+    lines = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def read_sets() -> dict[str, dict[str, Any]]:
+    """The tables of every set by its name, in the order of the page."""
+    sets = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(SETS.glob("*.toml"))}
+    return dict(sorted(sets.items(), key=lambda each: each[1]["place"]))
+
+
+def cells_of(sets: Mapping[str, Mapping[str, Any]], wanted: list[str]) -> list[Cell]:
+    """The cells that were asked for by set or by cell, all without a word.
+
+    Raises:
+        ConfigError: there is no such set or cell.
+    """
+    cells = [
+        Cell(name, model, tables) for name, tables in sets.items() for model in tables.get("compare", {}).get("models", ())
+    ]
+    known = {cell.name for cell in cells} | set(sets)
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(f"there is no set or cell {name!r}; {nearest(name, known)}")
+    return [cell for cell in cells if not wanted or cell.set in wanted or cell.name in wanted]
+
+
+def read_cells() -> dict[str, dict[str, Any]]:
+    """What was measured, by the name of the cell."""
+    return {f"{path.parent.name}/{path.stem}": json.loads(path.read_text()) for path in sorted(CELLS.glob("*/*.json"))}
+
+
+def measure(cell: Cell) -> None:
+    """Search, fit and evaluate in this process, and write the cell's file."""
+    from attlas.compare.cell import run_cell
+
+    tell, compare = default_teller(), cell.tables["compare"]
+    try:
+        with Spell() as spell:
+            contender = run_cell(
+                cell.experiment(),
+                cell.split(tell),
+                folder=RUNS / cell.set / f"{cell.model}-{cell.depends[:12]}",
+                trials=compare["trials"],
+                seconds=60 * SEARCH_SHARE * compare["minutes"],
+                seeds=compare["seeds"],
+                fixed=tuple(compare.get("fixed", ())),
+                refit=compare.get("refit", True),
+                name=cell.model,
+                tell=tell,
+            )
+    except AttlasError as error:
+        write(cell, {"not_run": str(error)})
+        return
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) // 1024
+    write(cell, figures_of(contender, cell) | {"last_session": spell.facts(), "peak_mib": peak, "versions": versions()})
+
+
+def figures_of(contender: Contender, cell: Cell) -> dict[str, Any]:
+    """What the page says of a contender, and by what it was chosen."""
+    shown, figures = cell.tables["page"]["metrics"], {}
+    for code in contender.reports[0]:
+        pooled = contender.pooled(code)
+        figures[code] = {
+            metric: {"mean": rounded(pooled.mean(metric)), "spread": rounded(contender.spread(code, metric))}
+            | ({"interval": [rounded(end) for end in pooled.interval(metric)]} if metric in shown else {})
+            for metric in pooled.per_user
+        }
+    first = next(iter(contender.reports[0].values()))
+    return {
+        "split": first.split,
+        "users": len(first.users),
+        "settings": {name: contender.experiment[name] for name in ("model", "solver", "training")},
+        "valid": contender.valid,
+        "tried": list(contender.tried),
+        "published_trial": published_trial(contender, cell.published_settings),
+        "seeds": list(contender.seeds),
+        "figures": figures,
+        "search_seconds": round(contender.search_seconds, 1),
+        "fit_seconds": round(contender.fit_seconds, 2),
+        "machine": f"{os.uname().machine}, {os.cpu_count()} cores",
+    }
+
+
+def published_trial(contender: Contender, published: Mapping[str, Any]) -> int | None:
+    """The number of the trial with the published settings; None if none has them, or none are known.
+
+    What a trial does not say of itself was the same in all of them, as in the settings that won.
+    """
+
+    def has_them(settings: Mapping[str, Any]) -> bool:
+        everything = {
+            f"{table}.{name}": value for table in ("model", "solver") for name, value in contender.experiment[table].items()
+        } | dict(settings)
+        return all(plain(everything.get(name)) == plain(value) for name, value in published.items())
+
+    return next((trial["number"] for trial in contender.tried if published and has_them(trial["settings"])), None)
+
+
+def plain(value: Any) -> Any:
+    """Lists for tuples, so that what was read from a file and what was made compare."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def rounded(value: float | None) -> float | None:
+    """What is worth keeping of a metric."""
+    return None if value is None else round(value, 6)
+
+
+def write(cell: Cell, facts: Mapping[str, Any]) -> None:
+    """The cell's file, as a whole, with what its figures depend on."""
+    of = {"set": cell.set, "model": cell.model, "depends": cell.depends, "date": datetime.now(UTC).date().isoformat()}
+    write_whole(cell.path, (json.dumps(of | dict(facts), indent=1, allow_nan=False) + "\n").encode())
+
+
+def run(cell: Cell, command: list[str], *, again: bool = False) -> str:
+    """Measure a cell in a process of its own, unless it is finished; what became of it.
+
+    A cell that needs more than its minutes, or that is killed, gets a file that says so; one that fails by a fault of the
+    code gets none.
+    """
+    if not cell.source.exists():
+        return f"left alone: {cell.source} is not there; put the data where ATTLAS_DATA points"
+    known = json.loads(cell.path.read_text()) if cell.path.exists() else {}
+    if not again and known.get("depends") == cell.depends:
+        return f"left alone: {known['not_run']}; --again tries anew" if "not_run" in known else "finished before"
+    minutes = cell.tables["compare"]["minutes"]
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        code = process.wait(timeout=60 * minutes)
+    except subprocess.TimeoutExpired:
+        write(cell, {"not_run": f"not done within the {minutes} minutes that a cell has"})
+        return f"stopped after {minutes} minutes"
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    if code == -signal.SIGKILL:
+        write(cell, {"not_run": "killed by the system, most likely for want of memory"})
+    return "measured" if not code else f"failed with exit code {code}"
+
+
+def main() -> int:
+    """Measure what was asked for and is not finished, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("only", nargs="*", metavar="SET[/MODEL]", help="these alone")
+    parser.add_argument("--page", action="store_true", help="measure nothing, write docs/results.md")
+    parser.add_argument("--again", action="store_true", help="measure finished cells again")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    words, failed = parser.parse_args(), False
+    sets = read_sets()
+    cells = [] if words.page else cells_of(sets, words.only)
+    if words.here:
+        measure(cells[0])
+        return 0
+    for place, cell in enumerate(cells, start=1):
+        print(f"{cell.name} ({place} of {len(cells)})", file=sys.stderr)
+        became = run(cell, [sys.executable, __file__, cell.name, "--here"], again=words.again)
+        print(f"{cell.name}: {became}", file=sys.stderr)
+        failed |= became.startswith("failed")
+    write_whole(PAGE, make_page(sets, read_cells()).encode())
+    return int(failed)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except AttlasError as error:
+        sys.exit(f"{error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; what is done is kept, and the same command goes on")

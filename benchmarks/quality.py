@@ -10,6 +10,7 @@ was, in ``runs/quality``. ``--page`` measures nothing and writes docs/results.md
 from __future__ import annotations
 
 import argparse
+import ctypes
 import dataclasses
 import hashlib
 import json
@@ -153,6 +154,12 @@ def read_cells() -> dict[str, dict[str, Any]]:
     return {f"{path.parent.name}/{path.stem}": json.loads(path.read_text()) for path in sorted(CELLS.glob("*/*.json"))}
 
 
+def die_with_parent() -> None:
+    """Have the system kill this process when the one that started it ends, however that ends; on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def measure(cell: Cell) -> None:
     """Search, fit and evaluate in this process, and write the cell's file."""
     from attlas.compare.cell import run_cell
@@ -211,18 +218,13 @@ def published_trial(contender: Contender, published: Mapping[str, Any]) -> int |
     What a trial does not say of itself was the same in all of them, as in the settings that won.
     """
 
-    def has_them(settings: Mapping[str, Any]) -> bool:
-        everything = {
-            f"{table}.{name}": value for table in ("model", "solver") for name, value in contender.experiment[table].items()
-        } | dict(settings)
-        return all(plain(everything.get(name)) == plain(value) for name, value in published.items())
-
-    return next((trial["number"] for trial in contender.tried if published and has_them(trial["settings"])), None)
-
-
-def plain(value: Any) -> Any:
-    """Lists for tuples, so that what was read from a file and what was made compare."""
-    return list(value) if isinstance(value, tuple) else value
+    tables = {name: contender.experiment[name] for name in ("model", "solver")}
+    won = {f"{table}.{name}": value for table, settings in tables.items() for name, value in settings.items()}
+    for trial in contender.tried if published else ():
+        tried = json.loads(json.dumps(won | dict(trial["settings"])))  # lists for tuples, as a TOML file has them
+        if all(name in tried and tried[name] == value for name, value in published.items()):
+            return int(trial["number"])
+    return None
 
 
 def rounded(value: float | None) -> float | None:
@@ -274,6 +276,7 @@ def main() -> int:
     sets = read_sets()
     cells = [] if words.page else cells_of(sets, words.only)
     if words.here:
+        die_with_parent()
         measure(cells[0])
         return 0
     for place, cell in enumerate(cells, start=1):

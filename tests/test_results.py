@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import subprocess
 import sys
 import time
 import types
@@ -219,6 +220,23 @@ def test_a_cell_that_exceeds_its_minutes_is_killed_with_its_children_and_says_so
     assert json.loads(hasty.path.read_text())["not_run"] == "not done within the 0.01 minutes that a cell has"
     assert quality.run(hasty, ["false"]).startswith("left alone: not done within")
     time.sleep(1.5)
+    assert not late.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system's own means, Linux only")
+def test_a_measuring_process_ends_with_the_one_that_started_it(tmp_path: Path):
+    ready, late = tmp_path / "ready.txt", tmp_path / "late.txt"
+    steps = f"quality.die_with_parent(); open({str(ready)!r}, 'w'); time.sleep(1.5); open({str(late)!r}, 'w')"
+    child = f"import sys, time; sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); import quality; {steps}"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"]
+    )
+    while not ready.exists() and parent.poll() is None:
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    time.sleep(2)
+    assert ready.exists()
     assert not late.exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import re
@@ -190,6 +191,14 @@ def test_no_trial_has_the_published_settings_if_none_was_tried_with_them():
     assert quality.published_trial(contender(l2s=(500.0, 200.0)), {"model.l2": 100.0}) is None
     assert quality.published_trial(contender(l2s=(500.0, 100.0)), {}) is None
     assert quality.published_trial(contender(l2s=(500.0,)), {"model.l2": 500.0, "solver.learning_rate": 0.1}) is None
+
+
+def test_published_settings_are_found_where_a_trial_does_not_say_them_and_tuples_stand_for_lists():
+    won = {"model": {"layers": (128, 64)}, "solver": {"learning_rate": 0.01}, "training": {}}
+    tried = ({"number": 4, "settings": {"solver.learning_rate": 0.001}},)
+    made = dataclasses.replace(contender(), experiment=won, tried=tried)
+    assert quality.published_trial(made, {"model.layers": [128, 64], "solver.learning_rate": 0.001}) == 4
+    assert quality.published_trial(made, {"model.layers": [64], "solver.learning_rate": 0.001}) is None
 
 
 def test_only_what_has_changed_runs_again(cell: Any, asked: dict[str, Any]):

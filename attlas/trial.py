@@ -39,7 +39,7 @@ from attlas.telling import Teller
 from attlas.training.checkpoint import Checkpoint
 from attlas.training.fit import fit as train_model
 from attlas.training.journal import Journal, View
-from attlas.training.patience import Patience
+from attlas.training.patience import Halt, Patience
 from attlas.training.solvers import make_solver
 
 BEGINNING = ".experiment.json.part"  # all that a kill leaves which falls before a fit has begun
@@ -116,8 +116,10 @@ class Trial:
         seen = together(split.test, split.valid, split.given)
         return Recommender(model, inputs, card=card, seen=seen, reports=reports)
 
-    def fit(self, stage: str, train: Interactions, epochs: int) -> tuple[nn.Module, Inputs, list[float], Patience | None]:
-        """One of the STAGES: a fresh model trained on the rows; in the stage ``fit`` with early stopping."""
+    def fit(
+        self, stage: str, train: Interactions, epochs: int, *, halt: Halt | None = None
+    ) -> tuple[nn.Module, Inputs, list[float], Patience | None]:
+        """One of the STAGES: a fresh model trained on the rows; in the stage ``fit`` it stops early, or when ``halt`` says."""
         settings = self.experiment.training
         inputs = Inputs(train, device=self.device)
         with torch.random.fork_rng(devices=[]):
@@ -133,7 +135,7 @@ class Trial:
             if stage == "fit" and self.split.valid is not None:
                 is_error = self.experiment.task == "rating"
                 value = partial(self._validate, model, inputs)
-                patience = Patience(model, value, epochs=settings.patience, is_error=is_error, remembers=is_long)
+                patience = Patience(model, value, epochs=settings.patience, is_error=is_error, remembers=is_long, halt=halt)
             path = self.folder / "metrics.jsonl" if self.folder else None
             log = Journal(path, stage, self.experiment.metric, patience, view, self.tell)
             log.keep_until(checkpoint)

@@ -26,6 +26,7 @@ from attlas.data.inputs import Inputs, Sizes
 from attlas.errors import ConfigError
 from attlas.models.layers import embedding, give_tables, tables_of
 from attlas.ops.descent import deal_cells, descend_on_ratings
+from attlas.spaces import Choice, Space, Span
 
 
 class BiasedMF(nn.Module):
@@ -44,6 +45,13 @@ class BiasedMF(nn.Module):
 
         embedding_dim: int = Field(default=64, ge=0)
         stddev: float = Field(default=0.1, gt=0)
+
+    search_space: ClassVar[Space] = {
+        "model.embedding_dim": Choice((8, 16, 32, 64, 128)),
+        "solver.learning_rate": Span(0.005, 0.1, log=True),
+        "solver.learning_rate_decay": Span(0.8, 1.0),
+        "solver.l2": Span(0.005, 0.5, log=True),
+    }
 
     def __init__(self, sizes: Sizes, config: Config | None = None):
         super().__init__()

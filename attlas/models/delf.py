@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from attlas.data.inputs import History, LeaveOut, Sizes
 from attlas.models.layers import PairTower, embedding, linear, run_abreast
 from attlas.ops.segments import attentive_sum, segment_softmax
+from attlas.spaces import Choice, Space, Span
 
 
 class HistoryAttention(nn.Module):
@@ -79,6 +80,15 @@ class DELF(nn.Module):
         smoothing: float = Field(default=1.0, gt=0, le=1)
         leave_out: LeaveOut = "remove"
         stddev: float = Field(default=0.01, gt=0)
+
+    search_space: ClassVar[Space] = {
+        "model.embedding_dim": Choice((16, 32, 64)),
+        "model.layers": Choice(((32, 16), (64, 32), (128, 64))),
+        "solver.learning_rate": Span(0.0005, 0.01, log=True),
+        "solver.learning_rate_decay": Span(0.7, 1.0),
+        "solver.weight_decay": Choice((0.0, 1e-7, 1e-6, 1e-5)),
+        "solver.negatives": Choice((2, 4, 8)),
+    }
 
     def __init__(self, sizes: Sizes, config: Config | None = None):
         super().__init__()

@@ -25,6 +25,7 @@ from attlas.errors import ConfigError
 from attlas.memory import readable_bytes
 from attlas.models.layers import sum_chosen
 from attlas.ops.gram import cooccurrence
+from attlas.spaces import Space, Span
 
 
 class EASE(nn.Module):
@@ -39,6 +40,8 @@ class EASE(nn.Module):
         """
 
         l2: float = Field(default=500.0, gt=0)
+
+    search_space: ClassVar[Space] = {"model.l2": Span(10.0, 10_000.0, log=True)}
 
     def __init__(self, sizes: Sizes, config: Config | None = None):
         super().__init__()

@@ -30,6 +30,7 @@ from attlas.models.layers import embedding
 from attlas.ops.gram import inner_products
 from attlas.ops.ragged import Ragged
 from attlas.ops.ridge import ridge_rows, ridge_rows_nearly
+from attlas.spaces import Choice, Space, Span
 
 
 class IALS(nn.Module):
@@ -68,6 +69,12 @@ class IALS(nn.Module):
         l2_exponent: float = Field(default=1.0, ge=0)
         stddev: float = Field(default=0.1, gt=0)
         positive_start: bool = True
+
+    search_space: ClassVar[Space] = {
+        "model.embedding_dim": Choice((32, 64, 128, 256)),
+        "model.unobserved_weight": Span(0.003, 1.0, log=True),
+        "model.l2": Span(0.0003, 0.1, log=True),
+    }
 
     def __init__(self, sizes: Sizes, config: Config | None = None):
         super().__init__()

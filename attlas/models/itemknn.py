@@ -24,6 +24,7 @@ from attlas.data.inputs import History, Inputs, Sizes
 from attlas.memory import readable_bytes
 from attlas.ops.neighbours import Similarity, nearest_columns, sum_neighbours
 from attlas.ops.ragged import Ragged
+from attlas.spaces import Choice, Space, Span
 
 BM25_SATURATION, BM25_LENGTH = 1.2, 0.8  # k1 and b as they are commonly set
 
@@ -51,6 +52,14 @@ class ItemKNN(nn.Module):
         target_power: float = Field(default=0.5, ge=0, le=1)
         weighting: Literal["none", "tf-idf", "bm25"] = "none"
         normalise: bool = False
+
+    search_space: ClassVar[Space] = {
+        "model.neighbours": Span(10, 500, log=True),
+        "model.shrink": Span(1.0, 1000.0, log=True),
+        "model.target_power": Span(0.0, 1.0),
+        "model.weighting": Choice(("none", "tf-idf", "bm25")),
+        "model.normalise": Choice((False, True)),
+    }
 
     def __init__(self, sizes: Sizes, config: Config | None = None):
         super().__init__()

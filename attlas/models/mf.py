@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from attlas.data.inputs import Inputs, Sizes
 from attlas.models.layers import embedding, give_tables, tables_of
 from attlas.ops.descent import deal_cells, descend_on_choices
+from attlas.spaces import Choice, Space, Span
 
 
 class MF(nn.Module):
@@ -41,6 +42,13 @@ class MF(nn.Module):
 
         embedding_dim: int = Field(default=64, ge=1)
         stddev: float = Field(default=0.1, gt=0)
+
+    search_space: ClassVar[Space] = {
+        "model.embedding_dim": Choice((16, 32, 64, 128, 192)),
+        "solver.learning_rate": Span(0.005, 0.1, log=True),
+        "solver.l2": Span(0.0005, 0.05, log=True),
+        "solver.negatives": Span(2, 16, log=True),
+    }
 
     def __init__(self, sizes: Sizes, config: Config | None = None):
         super().__init__()

@@ -26,6 +26,7 @@ from attlas.memory import readable_bytes
 from attlas.models.layers import sum_chosen
 from attlas.ops.elastic import elastic_net
 from attlas.ops.gram import cooccurrence
+from attlas.spaces import Space, Span
 
 
 class SLIM(nn.Module):
@@ -53,6 +54,11 @@ class SLIM(nn.Module):
         non_negative: bool = True
         tolerance: float = Field(default=1e-5, gt=0)
         max_sweeps: int = Field(default=10_000, ge=1)
+
+    search_space: ClassVar[Space] = {
+        "model.l1": Span(0.1, 30.0, log=True),
+        "model.l2": Span(10.0, 5_000.0, log=True),
+    }
 
     def __init__(self, sizes: Sizes, config: Config | None = None):
         super().__init__()

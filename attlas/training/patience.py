@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+Halt = Callable[[list[float]], str]  # told the values of all epochs so far; a word says stop, and why
+
 
 class Patience:
     """Stops when a value has not improved for some epochs, and remembers the weights at its best.
@@ -17,13 +19,22 @@ class Patience:
         epochs: how many epochs in a row may pass without a new best.
         is_error: whether lower values are better; else higher ones are.
         remembers: False where there is one epoch only, whose weights are the best anyway.
+        halt: asked after every epoch whether to stop for a reason of its own; its word stands in ``halted``.
     """
 
     def __init__(
-        self, model: nn.Module, value: Callable[[], float], *, epochs: int, is_error: bool = False, remembers: bool = True
+        self,
+        model: nn.Module,
+        value: Callable[[], float],
+        *,
+        epochs: int,
+        is_error: bool = False,
+        remembers: bool = True,
+        halt: Halt | None = None,
     ):
         self.model, self.value, self.epochs, self.is_error, self.remembers = model, value, epochs, is_error, remembers
         self.best, self.best_epoch = float("inf") if is_error else -float("inf"), 0
+        self.halt, self.halted = halt, ""
         self.values: list[float] = []
         self.weights: dict[str, Tensor] = {}
 
@@ -35,7 +46,8 @@ class Patience:
             self.best, self.best_epoch = value, epoch
             if self.remembers:
                 self.weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        return epoch - self.best_epoch >= self.epochs
+        self.halted = self.halt(self.values) if self.halt else ""
+        return bool(self.halted) or epoch - self.best_epoch >= self.epochs
 
     def keep_best(self) -> None:
         """Give the model the weights that it had at its best."""
@@ -44,9 +56,10 @@ class Patience:
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """What a checkpoint needs: plain values and tensors."""
-        return {"best": self.best, "best_epoch": self.best_epoch, "values": self.values}, self.weights
+        plain = {"best": self.best, "best_epoch": self.best_epoch, "values": self.values, "halted": self.halted}
+        return plain, self.weights
 
     def restore(self, plain: dict[str, Any], weights: dict[str, Tensor]) -> None:
         """Go on where a checkpoint left off."""
         self.best, self.best_epoch, self.values = plain["best"], plain["best_epoch"], list(plain["values"])
-        self.weights = weights
+        self.halted, self.weights = plain.get("halted", ""), weights

@@ -74,3 +74,14 @@ def make_solver(model: nn.Module, table: dict[str, Any], *, watch: Watch | None 
     )
     config = build(DescentConfig, settings, where="solver")
     return Descent(model, objective, **dataclasses.asdict(config), watch=watch)
+
+
+def solver_settings(model: nn.Module, table: dict[str, Any]) -> dict[str, Any]:
+    """Every number or word that the solver of a ``[solver]`` table goes by, defaults included; not its name or objective."""
+    solver: Any = make_solver(model, table)
+    if isinstance(solver, Descent):
+        objective: Any = solver.objective
+        steps = {"learning_rate": solver.learning_rate, "learning_rate_decay": solver.learning_rate_decay}
+        return {**dataclasses.asdict(objective), **steps, "weight_decay": solver.optimizer.defaults["weight_decay"]}
+    known = dataclasses.fields(solver) if dataclasses.is_dataclass(solver) else ()
+    return {field.name: getattr(solver, field.name) for field in known if field.init}

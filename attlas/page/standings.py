@@ -11,6 +11,15 @@ from attlas.evaluation.metrics import metric_name
 from attlas.evaluation.report import Mean, Report
 from attlas.training.journal import Epoch
 
+MEANINGS = {
+    "hr": "the share of users with at least one held-out item among the first {cut}",
+    "ndcg": "how high the held-out items stand among the first {cut}: 1 is all of them on top",
+    "recall": "the share of a user's held-out items that are among the first {cut}",
+    "precision": "the share of the first {cut} places that hold a held-out item",
+    "map": "the mean precision at the places of held-out items among the first {cut}",
+    "mrr": "one over the place of the first held-out item, 0 below place {cut}",
+}
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -72,3 +81,10 @@ def as_rows(breakdown: Breakdown, column: str, counted: str) -> list[dict[str, A
 def show(mean: Mean) -> str:
     """A mean and its interval as text."""
     return f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f})"
+
+
+def meanings(metrics: Sequence[str]) -> str:
+    """What each metric is, in one sentence each; those without a cut-off are left out."""
+    cuts = {metric: metric.partition("@") for metric in metrics}
+    known = {metric: MEANINGS[name].format(cut=cut) for metric, (name, _, cut) in cuts.items() if name in MEANINGS}
+    return " ".join(f"{metric_name(metric)} is {meaning}." for metric, meaning in known.items())

@@ -70,17 +70,17 @@ def verdict(entries: Sequence[Entry], metric: str) -> str:
     return said if len(rest) == 1 else f"{said} Last is {rest[-1].name} with {rest[-1].mean(metric).value:.3f}."
 
 
-def as_rows(breakdown: Breakdown, column: str, counted: str) -> list[dict[str, Any]]:
+def as_rows(breakdown: Breakdown, column: str, counted: str, digits: int = 3) -> list[dict[str, Any]]:
     """One row per group, for a table."""
     return [
-        {column: group, counted: f"{count:,}"} | {name: show(means[place]) for name, means in breakdown.means.items()}
+        {column: group, counted: f"{count:,}"} | {name: show(means[place], digits) for name, means in breakdown.means.items()}
         for place, (group, count) in enumerate(zip(breakdown.groups, breakdown.counts, strict=True))
     ]
 
 
-def show(mean: Mean) -> str:
+def show(mean: Mean, digits: int = 3) -> str:
     """A mean and its interval as text."""
-    return f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f})"
+    return f"{mean.value:.{digits}f} ({mean.low:.{digits}f} to {mean.high:.{digits}f})"
 
 
 def meanings(metrics: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from attlas.evaluation.metrics import metric_name
 from attlas.evaluation.protocols import PROTOCOLS
 from attlas.page.frame import plain_table, region
 from attlas.page.progress import settings_text
-from attlas.page.results import Line, Standings, near_best, standings
+from attlas.page.results import Line, Standings, near_best, printed, standings
 from attlas.page.standings import meanings
 
 HEAD = '<th scope="col" class="number">{}</th>'
@@ -98,10 +98,9 @@ def _table(
     columns = [HEAD.format(escape(metric_name(metric))) for metric in metrics]
     if comparison:
         columns += [HEAD.format(name) for name in ("Validation", "Trials", "Search", "One fit")]
-    best = {metric: table.best(metric) if is_goal else None for metric in metrics}
     rows = []
     for line in table.lines:
-        cells = [_cell(line, metric, best[metric]) for metric in metrics]
+        cells = [_cell(line, metric, is_best=is_goal and table.is_best(line, metric)) for metric in metrics]
         cells += _costs(line.contender) if comparison else []
         rows.append(f"<tr>{_name(line, comparison, near)}{''.join(cells)}</tr>")
     head = f'<tr><th scope="col">Model</th>{"".join(columns)}</tr>'
@@ -118,15 +117,14 @@ def _name(line: Line, comparison: Comparison | None, near: frozenset[str]) -> st
     return f'<th scope="row"><span class="rank">{line.rank}</span>{escape(line.name)}{dagger}{note}</th>'
 
 
-def _cell(line: Line, metric: str, best: float | None) -> str:
+def _cell(line: Line, metric: str, *, is_best: bool) -> str:
     mean = line.mean(metric)
     if mean is None:
         return '<td class="number">–</td>'
     spread = line.spread(metric)
-    value = f"{mean.value:.4f}"
-    shown = f"<strong>{value}</strong>" if best is not None and value == f"{best:.4f}" else value
-    seeds = "" if spread is None else f"<small>± {spread:.4f}</small>"
-    return f'<td class="number">{shown}{seeds}<small>{mean.low:.4f} to {mean.high:.4f}</small></td>'
+    shown = f"<strong>{printed(mean.value)}</strong>" if is_best else printed(mean.value)
+    seeds = "" if spread is None else f"<small>± {printed(spread)}</small>"
+    return f'<td class="number">{shown}{seeds}<small>{printed(mean.low)} to {printed(mean.high)}</small></td>'
 
 
 def _costs(each: Contender) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +73,11 @@ class Standings:
     def best(self, metric: str) -> float | None:
         """The highest value of a metric."""
         return max((value for line in self.lines if (value := line.value(metric)) is not None), default=None)
+
+    def is_best(self, line: Line, metric: str) -> bool:
+        """Whether a line shows the highest value of a metric; values that look alike when printed are alike."""
+        value, best = line.value(metric), self.best(metric)
+        return value is not None and best is not None and printed(value) == printed(best)
 
 
 def standings(comparison: Comparison, protocol: str) -> Standings:
@@ -164,9 +168,9 @@ def chosen(comparison: Comparison) -> str:
     return f"{won}, and reached {reached} (protocol {table.protocol})."
 
 
-def names_of(metrics: Sequence[str]) -> list[str]:
-    """Metrics as people write them."""
-    return [metric_name(metric) for metric in metrics]
+def printed(value: float) -> str:
+    """A metric as every table of a comparison prints it."""
+    return f"{value:.4f}"
 
 
 def _cut(metric: str) -> str:

@@ -207,7 +207,7 @@ def _contender(each: Contender) -> dict[str, Any]:
         pooled = each.pooled(protocol)
         names = [name for name in pooled.per_user if not np.isnan(pooled.per_user[name]).all()]
         reports[protocol] = pooled.to_dict() | {
-            "code": pooled.code,
+            "code": str(pooled.code),
             "spread": {name: each.spread(protocol, name) for name in names},
             "by_seed": {name: [report[protocol].mean(name) for report in each.reports] for name in names},
         }

@@ -35,12 +35,15 @@ def ladder(comparison: Comparison) -> list[str]:
 
 def descriptions(comparison: Comparison) -> list[str]:
     """What tells of the lists without being better or worse: one table per protocol that has it."""
-    tables = [standings(comparison, protocol) for protocol in comparison.protocols]
-    return [
-        f"<h3>Protocol {escape(table.protocol)}</h3>" + _table(table, table.descriptions, f"Lists under {table.protocol}")
-        for table in tables
-        if table.descriptions
-    ]
+    shown = []
+    for protocol in comparison.protocols:
+        table = standings(comparison, protocol)
+        if table.descriptions:
+            said = f'<p class="aside">{escape(meanings(table.descriptions))}</p>'
+            shown.append(
+                f"<h3>Protocol {escape(protocol)}</h3>{_table(table, table.descriptions, f'Lists under {protocol}')}{said}"
+            )
+    return shown
 
 
 def settings_table(comparison: Comparison) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,18 +37,21 @@ class Line:
         return self.contender.name
 
     def value(self, metric: str) -> float | None:
-        """The mean over users and seeds; None where no user has one."""
-        return self.report.mean(metric) if _is_measured(self.report, metric) else None
+        """The mean over users and seeds, or what all lists together are like; None where it was not measured."""
+        return _value(self.report, metric)
 
     def mean(self, metric: str) -> Mean | None:
         """The same with its 95 % interval over users."""
-        if not _is_measured(self.report, metric):
-            return None
-        return Mean(self.report.mean(metric), *self.report.interval(metric))
+        if metric in _overall(self.report):
+            return Mean(*_overall(self.report)[metric])
+        value = self.value(metric)
+        return None if value is None else Mean(value, *self.report.interval(metric))
 
     def spread(self, metric: str) -> float | None:
-        """The standard deviation of the mean over seeds; None with one seed."""
-        return self.contender.spread(self.report.protocol, metric) if _is_measured(self.report, metric) else None
+        """The standard deviation of the value over seeds; None with one seed."""
+        found = [_value(reports[self.report.protocol], metric) for reports in self.contender.reports]
+        values = [value for value in found if value is not None]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,21 +92,23 @@ def standings(comparison: Comparison, protocol: str) -> Standings:
     """
     takes_part = [each for each in comparison.contenders if all(protocol in reports for reports in each.reports)]
     pooled = [(each, each.pooled(protocol)) for each in takes_part]
-    codes = sorted({report.code for _, report in pooled})
+    codes = sorted({str(report.code) for _, report in pooled})
     if len(codes) != 1:
         found = " and ".join(f"({code})" for code in codes) or "no contender"
         raise ConfigError(f"protocol {protocol!r}: expected contenders that share one code, got {found}; compare on one split")
-    names = list(dict.fromkeys(name for _, report in pooled for name in report.per_user if _is_measured(report, name)))
-    lead = comparison.metric if comparison.metric in names else names[0]
-    ordered = sorted(pooled, key=lambda pair: -pair[1].mean(lead) if _is_measured(pair[1], lead) else np.inf)
-    goals = [name for name in names if name.partition("@")[0] in GOALS]
+    names = list(dict.fromkeys(name for _, report in pooled for name in (*report.per_user, *_overall(report))))
+    measured = [name for name in names if any(_value(report, name) is not None for _, report in pooled)]
+    goals = [name for name in measured if name.partition("@")[0] in GOALS]
+    lead = comparison.metric if comparison.metric in measured else goals[0]
     main = [name for name in goals if _cut(name) in ("", _cut(lead))]
+    values = {each.name: _value(report, lead) for each, report in pooled}
+    ordered = sorted(pooled, key=lambda pair: np.inf if (value := values[pair[0].name]) is None else -value)
     return Standings(
         protocol,
         codes[0],
         tuple(sorted(main, key=lambda name: (name != lead, "corrected" in name))),
         tuple(name for name in goals if name not in main),
-        tuple(name for name in names if name not in goals),
+        tuple(name for name in measured if name not in goals),
         tuple(Line(place, each, report) for place, (each, report) in enumerate(ordered, start=1)),
     )
 
@@ -169,13 +175,21 @@ def chosen(comparison: Comparison) -> str:
 
 
 def printed(value: float) -> str:
-    """A metric as every table of a comparison prints it."""
-    return f"{value:.4f}"
+    """A figure as every table of a comparison prints it: with four decimals, and with one from 10 on."""
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
 def _cut(metric: str) -> str:
     return metric.partition("@")[2].partition(" ")[0]
 
 
-def _is_measured(report: Report, metric: str) -> bool:
-    return metric in report.per_user and not bool(np.isnan(report.per_user[metric]).all())
+def _overall(report: Report) -> Mapping[str, Any]:
+    return getattr(report, "overall", {})
+
+
+def _value(report: Report, metric: str) -> float | None:
+    if metric in _overall(report):
+        return float(_overall(report)[metric].value)
+    if metric not in report.per_user or np.isnan(report.per_user[metric]).all():
+        return None
+    return report.mean(metric)

@@ -18,6 +18,11 @@ MEANINGS = {
     "precision": "the share of the first {cut} places that hold a held-out item",
     "map": "the mean precision at the places of held-out items among the first {cut}",
     "mrr": "one over the place of the first held-out item, 0 below place {cut}",
+    "novelty": "the mean surprise of the first {cut} items in bits, minus the log2 of the share of users who chose them",
+    "popularity": "how many users chose the first {cut} items before, on average",
+    "diversity": "how little the users of the first {cut} items overlap: one minus the mean cosine of two of them",
+    "coverage": "the share of all items that are among somebody's first {cut}",
+    "gini": "how uneven it is which items are among the first {cut}: 0 is even, 1 is one item for all",
 }
 
 

@@ -53,6 +53,7 @@ class Contender:
     popularity: Breakdown | None = None
     findings: tuple[dict[str, Any], ...] = ()
     run: str = ""
+    _pooled: dict[str, Report] = field(default_factory=dict, init=False, repr=False)
 
     def values(self, protocol: str, metric: str) -> np.ndarray:
         """The metric of every user under every seed, float64[S, V]."""
@@ -60,8 +61,10 @@ class Contender:
 
     def pooled(self, protocol: str) -> Report:
         """The first seed's report with every user's values averaged over the seeds."""
-        first = self.reports[0][protocol]
-        return first.averaged([reports[protocol] for reports in self.reports])
+        if protocol not in self._pooled:  # one and the same report, since it keeps the intervals that it was asked for
+            first = self.reports[0][protocol]
+            self._pooled[protocol] = first.averaged([reports[protocol] for reports in self.reports])
+        return self._pooled[protocol]
 
     def spread(self, protocol: str, metric: str) -> float | None:
         """The standard deviation of the mean over seeds; None with one seed."""

@@ -11,6 +11,20 @@ from attlas.evaluation.metrics import metric_name
 from attlas.evaluation.report import Mean, Report
 from attlas.training.journal import Epoch
 
+MEANINGS = {
+    "hr": "the share of users with at least one held-out item among the first {cut}",
+    "ndcg": "how high the held-out items stand among the first {cut}: 1 is all of them on top",
+    "recall": "the share of a user's held-out items that are among the first {cut}",
+    "precision": "the share of the first {cut} places that hold a held-out item",
+    "map": "the mean precision at the places of held-out items among the first {cut}",
+    "mrr": "one over the place of the first held-out item, 0 below place {cut}",
+    "novelty": "the mean surprise of the first {cut} items in bits, minus the log2 of the share of users who chose them",
+    "popularity": "how many users chose the first {cut} items before, on average",
+    "diversity": "how little the users of the first {cut} items overlap: one minus the mean cosine of two of them",
+    "coverage": "the share of all items that are among somebody's first {cut}",
+    "gini": "how uneven it is which items are among the first {cut}: 0 is even, 1 is one item for all",
+}
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -61,14 +75,21 @@ def verdict(entries: Sequence[Entry], metric: str) -> str:
     return said if len(rest) == 1 else f"{said} Last is {rest[-1].name} with {rest[-1].mean(metric).value:.3f}."
 
 
-def as_rows(breakdown: Breakdown, column: str, counted: str) -> list[dict[str, Any]]:
+def as_rows(breakdown: Breakdown, column: str, counted: str, digits: int = 3) -> list[dict[str, Any]]:
     """One row per group, for a table."""
     return [
-        {column: group, counted: f"{count:,}"} | {name: show(means[place]) for name, means in breakdown.means.items()}
+        {column: group, counted: f"{count:,}"} | {name: show(means[place], digits) for name, means in breakdown.means.items()}
         for place, (group, count) in enumerate(zip(breakdown.groups, breakdown.counts, strict=True))
     ]
 
 
-def show(mean: Mean) -> str:
+def show(mean: Mean, digits: int = 3) -> str:
     """A mean and its interval as text."""
-    return f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f})"
+    return f"{mean.value:.{digits}f} ({mean.low:.{digits}f} to {mean.high:.{digits}f})"
+
+
+def meanings(metrics: Sequence[str]) -> str:
+    """What each metric is, in one sentence each; those without a cut-off are left out."""
+    cuts = {metric: metric.partition("@") for metric in metrics}
+    known = {metric: MEANINGS[name].format(cut=cut) for metric, (name, _, cut) in cuts.items() if name in MEANINGS}
+    return " ".join(f"{metric_name(metric)} is {meaning}." for metric, meaning in known.items())

@@ -4,7 +4,6 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,30 +19,8 @@ from attlas.page.charts import Chart, by_group, intervals, learning_curve, looks
 from attlas.page.report import Page, render, write_page
 from attlas.page.standings import Entry
 from attlas.training.journal import Epoch
+from tests.page.html import HOSTILE, LOADING, Elements, painted
 from tests.page.rows import entry_of
-
-HOSTILE = "</script><script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
-LOADING = {"src", "href", "srcset", "action", "data", "poster", "background", "formaction", "xlink:href"}
-
-
-class Elements(HTMLParser):
-    """Every element with its attributes, and the text of scripts."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    def count(self, tag: str) -> int:
-        return sum(found == tag for found, _ in self.found)
 
 
 def pick(title: str, weights: list[float], method: str = "attention") -> Pick:
@@ -169,13 +146,6 @@ def test_headings_descend_without_a_gap(written: str) -> None:
 def test_plotly_accepts_each_figure(place: int) -> None:
     graph_objects: Any = pytest.importorskip("plotly.graph_objects")
     figure = page_about("DELF").charts["DELF"][place].figure
-
-    def painted(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: painted(part) for name, part in value.items()}
-        if isinstance(value, list):
-            return [painted(part) for part in value]
-        return re.sub(r"var\(--[\w-]+\)", "#123456", value) if isinstance(value, str) else value
 
     drawn = graph_objects.Figure(painted(figure))  # raises for a property or value that plotly does not know
     assert len(drawn.data) == len(figure["data"]) > 0

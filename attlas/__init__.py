@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from attlas.process import settle
 
 if TYPE_CHECKING:
+    from attlas.comparing.compare import compare as compare
     from attlas.data.interactions import Interactions as Interactions
     from attlas.data.readers import read as read
     from attlas.data.simulate import simulate as simulate
@@ -37,6 +38,7 @@ _PLACES = {
     "Interactions": "attlas.data.interactions",
     "Recommender": "attlas.recommender",
     "Split": "attlas.data.split",
+    "compare": "attlas.comparing.compare",
     "evaluate": "attlas.evaluation.evaluate",
     "fit": "attlas.runner",
     "fit_final": "attlas.final",

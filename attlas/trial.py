@@ -92,24 +92,41 @@ class Trial:
                 raise ConfigError(f"protocol {code!r} ranks against given candidates, and this split came without them")
 
     def finish(self) -> Recommender:
-        """Fit, refit if asked, evaluate, and put it all together.
-
-        A refit trains on all rows of training and validation: of validation users that were held out whole, also on those
-        that were given. What is reported is the test part either way.
-        """
+        """Fit, refit if asked, evaluate, and put it all together; what is reported is the test part either way."""
         settings = self.experiment.training
         started = time.perf_counter()
-        split = self.split
-        model, inputs, losses, patience = self.fit("fit", split.train, settings.epochs)
+        model, inputs, losses, patience = self.fit("fit", self.split.train, settings.epochs)
         epochs = patience.best_epoch if patience and patience.best_epoch else len(losses)
         valid = {"metric": self.experiment.metric, "value": patience.best, "epoch": epochs} if patience else None
-        if settings.refit and split.valid is not None:
+        if settings.refit and self.split.valid is not None:
             del model, inputs, patience  # the second fit needs the memory of the first
             self.tell.say(f"refit on training and validation for {epochs} epochs")
-            given = split.given.take(np.isin(split.given.user, split.valid.user)) if split.given else None
-            model, inputs, losses, _ = self.fit("refit", together(split.train, split.valid, given), epochs)
-        seconds = time.perf_counter() - started
-        wanted = self.experiment.evaluation
+            model, inputs, losses, _ = self.fit("refit", self._all_but_test(), epochs)
+        return self._measured(model, inputs, losses, valid, time.perf_counter() - started)
+
+    def repeat(self, valid: dict[str, Any]) -> Recommender:
+        """Fit for the epochs that a validation elsewhere chose, and evaluate.
+
+        Args:
+            valid: its ``metric``, ``value`` and ``epoch``.
+        """
+        started = time.perf_counter()
+        is_refit = self.experiment.training.refit and self.split.valid is not None
+        rows = self._all_but_test() if is_refit else self.split.train
+        model, inputs, losses, _ = self.fit("refit", rows, valid["epoch"])
+        return self._measured(model, inputs, losses, valid, time.perf_counter() - started)
+
+    def _all_but_test(self) -> Interactions:
+        """Training and validation; of validation users that were held out whole, also the rows that were given."""
+        split = self.split
+        assert split.valid is not None
+        given = split.given.take(np.isin(split.given.user, split.valid.user)) if split.given else None
+        return together(split.train, split.valid, given)
+
+    def _measured(
+        self, model: nn.Module, inputs: Inputs, losses: list[float], valid: dict[str, Any] | None, seconds: float
+    ) -> Recommender:
+        wanted, split = self.experiment.evaluation, self.split
         codes = wanted.protocol or self._usual_protocols()
         reports = [measure(Scorer(model, inputs), split, code, wanted.k, self.tell) for code in codes]
         card = self.card(inputs, losses, valid, seconds, [report.to_dict() for report in reports])

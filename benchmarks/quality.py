@@ -97,6 +97,7 @@ class Cell:
         tables: dict[str, Any] = {name: dict(self.tables.get(name, {})) for name in ("data", "training", "evaluation")}
         tables["data"] = {name: value for name, value in tables["data"].items() if name not in SHARES}
         tables["data"]["source"] = str(self.source)
+        tables["training"] = {"refit": True, **tables["training"]}
         tables |= {"model": {"name": self.model}, "solver": {}}
         for name, value in self.published_settings.items():
             table, _, setting = name.partition(".")
@@ -162,7 +163,7 @@ def die_with_parent() -> None:
 
 def measure(cell: Cell) -> None:
     """Search, fit and evaluate in this process, and write the cell's file."""
-    from attlas.compare.cell import run_cell
+    from attlas.comparing.cell import run_cell
 
     tell, compare = default_teller(), cell.tables["compare"]
     try:
@@ -175,7 +176,6 @@ def measure(cell: Cell) -> None:
                 seconds=60 * SEARCH_SHARE * compare["minutes"],
                 seeds=compare["seeds"],
                 fixed=tuple(compare.get("fixed", ())),
-                refit=compare.get("refit", True),
                 name=cell.model,
                 tell=tell,
             )

@@ -63,6 +63,7 @@ def contender(*, l2s: tuple[float, ...] = (500.0, 100.0)) -> Contender:
         curve=(),
         search_seconds=3.21,
         fit_seconds=0.5,
+        seconds=4.0,
     )
 
 
@@ -87,10 +88,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         words.update(options, experiment=experiment, split=split)
         return contender()
 
-    monkeypatch.setitem(sys.modules, "attlas.compare", types.ModuleType("attlas.compare"))
-    module = types.ModuleType("attlas.compare.cell")
+    monkeypatch.setitem(sys.modules, "attlas.comparing", types.ModuleType("attlas.comparing"))
+    module = types.ModuleType("attlas.comparing.cell")
     module.run_cell = run_cell  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "attlas.compare.cell", module)
+    monkeypatch.setitem(sys.modules, "attlas.comparing.cell", module)
     return words
 
 

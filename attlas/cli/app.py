@@ -10,6 +10,7 @@ import typer
 
 from attlas.cli import option, show
 from attlas.cli.data import data
+from attlas.cli.judging import compare
 from attlas.errors import ConfigError
 
 app = typer.Typer(
@@ -24,6 +25,8 @@ app = typer.Typer(
     "[bold]attlas fit --data ratings.csv --model delf --out runs/delf[/bold]",
 )
 app.add_typer(data, name="data")
+for command in (compare,):
+    app.command()(command)
 
 
 def _terminal() -> Any:

@@ -59,6 +59,14 @@ Refit = Annotated[
 Seed = Annotated[int | None, _text("What weights, order and negatives depend on.", "1")]
 Device = Annotated[str | None, _text("cpu or cuda.", "cpu")]
 Memory = Annotated[str | None, _text("What fitting may use, such as 4GB.", "what is available")]
+Budget = Annotated[str | None, _text("Time for everything, such as 90s, 10m or 2h.", "as long as it takes")]
+Against = Annotated[list[str] | None, _text("A model to hold against the baselines; may be repeated.", "delf")]
+Without = Annotated[list[str] | None, _text("A baseline that shall not run; may be repeated.")]
+Trials = Annotated[int | None, _text("Settings tried per model at most.", "20")]
+Seeds = Annotated[int | None, _text("Fits per model with the settings that won.", "3")]
+Metric = Annotated[str | None, _text("What validation chooses by.", "ndcg@10")]
+Folder = Annotated[Path | None, _text("The folder of the comparison.", "runs/compare-NAME")]
+ResumeComparison = Annotated[Path | None, _text("Go on with a comparison that was stopped.")]
 Setting = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting: model.embedding_dim=32, solver.learning_rate=0.002.", show_default=False),

@@ -34,6 +34,7 @@ class Contender:
         curve: the epochs of the trial that won; empty where nothing is learned in epochs.
         search_seconds: what all trials took together.
         fit_seconds: what one fit with the settings that won takes, the mean over seeds.
+        seconds: wall time of everything: search, fits and evaluations.
         popularity: the leading metric by how popular the held-out items are, first seed; None where it was not measured.
         findings: what the audit of the first seed found, each as ``attlas.audit`` writes it.
         run: the folder of the first seed's run, beside the comparison's.
@@ -50,6 +51,7 @@ class Contender:
     curve: tuple[Epoch, ...]
     search_seconds: float
     fit_seconds: float
+    seconds: float
     popularity: Breakdown | None = None
     findings: tuple[dict[str, Any], ...] = ()
     run: str = ""

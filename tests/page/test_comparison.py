@@ -23,7 +23,7 @@ from attlas.page.results import answer, chosen, deciding_pairs, near_best, stand
 from attlas.page.standings import Entry
 from attlas.telling import Bar, Teller
 from attlas.training.journal import Epoch
-from tests.compare.made import comparison, contender, drawn, pair, report
+from tests.comparing.made import comparison, contender, drawn, pair, report
 from tests.page.html import HOSTILE, LOADING, Elements, painted
 from tests.page.rows import report_of
 

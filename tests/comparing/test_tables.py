@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attlas.compare.tables import latex, markdown, rows, sentences, to_dict
+from attlas.comparing.tables import latex, markdown, rows, sentences, to_dict
 from attlas.evaluation.comparison import Comparison, Skipped
-from tests.compare.made import comparison, contender, drawn, pair, report
+from tests.comparing.made import comparison, contender, drawn, pair, report
 
 NAN = float("nan")
 AWKWARD = "a_b<c>"

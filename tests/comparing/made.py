@@ -64,6 +64,7 @@ def contender(name: str, *reports: dict[str, Report], is_baseline: bool = False,
         "curve": (),
         "search_seconds": 12.5,
         "fit_seconds": 1.25,
+        "seconds": 20.0,
         **more,
     }
     return Contender(name, name, is_baseline, seeds=tuple(range(1, len(reports) + 1)), reports=reports, **said)
@@ -153,6 +154,7 @@ def _drawn_contender(name: str, level: float, num_users: int, num_seeds: int, rn
         curve=curve if is_learner else (),
         search_seconds=float(10 ** (1 + 2 * rng.random())),
         fit_seconds=float(10 ** (-1 + 3 * rng.random())),
+        seconds=200.0,
         popularity=Breakdown(["1–40", "41–200", "201–700", "701–3,428"], [1510] * 4, {name: _means(0.6 * level, 0.08)}),
         findings=findings,
         run=f"runs/{name}",

@@ -1,0 +1,191 @@
+"""Which models a comparison asks, with which settings and how much of what."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from attlas.durations import parse_seconds
+from attlas.errors import ConfigError, nearest
+from attlas.evaluation.metrics import LEADING
+from attlas.experiment import Experiment, read_toml
+from attlas.loading import DataConfig
+from attlas.models import MODELS, model_class
+from attlas.models.protocol import task_of
+from attlas.settings import build
+
+LADDER = ("popularity", "ease", "itemknn", "slim", "ials", "mf")  # the quick ones first; they leave time to the others
+DEFAULT = ("delf",)
+TABLES = ("data", "compare", "contenders")
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=STRICT)
+class CompareConfig:
+    """What a comparison gives to every model alike.
+
+    Attributes:
+        models: names of models that the ladder of baselines is held against.
+        without: names of baselines that shall not run.
+        trials: settings tried per model at most, the first with the defaults.
+        budget: time for everything, such as 10m or 2h, in equal shares of what is left; None means as long as it takes.
+        seeds: fits per model with the settings that won, where anything is drawn at random.
+        metric: by which validation chooses and the table is ordered, in full ranking.
+        protocol: codes beside full; () means ncf where the files give candidates.
+        k: the cut-offs.
+        refit: whether the last fits learn from the validation part too.
+        epochs, patience: of fits that learn in epochs: at most so many, and how many may pass without a new best.
+        seed: what weights, orders, negatives and the search depend on; further seeds follow it.
+        device: cpu or cuda.
+        memory: what fitting may use, such as 4GB; None means what the machine has available.
+    """
+
+    models: tuple[str, ...] = DEFAULT
+    without: tuple[str, ...] = ()
+    trials: int = Field(default=20, ge=1)
+    budget: str | None = None
+    seeds: int = Field(default=3, ge=1)
+    metric: str = LEADING["ranking"]
+    protocol: tuple[str, ...] = ()
+    k: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(10, 20), min_length=1)
+    refit: bool = True
+    epochs: int = Field(default=100, ge=1)
+    patience: int = Field(default=3, ge=1)
+    seed: int = Field(default=1, ge=0)
+    device: str = "cpu"
+    memory: str | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """The budget in seconds."""
+        return None if self.budget is None else parse_seconds(self.budget)
+
+    def words(self) -> str:
+        """What every model was given, for people."""
+        share = "" if self.budget is None else f" within an equal share of {self.budget}"
+        return f"up to {self.trials} trials{share}, {self.seeds} seeds"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entrant:
+    """One model before it has run.
+
+    Attributes:
+        name: what it is called in the comparison.
+        experiment: the settings of its first trial.
+        fixed: settings that the person chose, which are not searched.
+        is_baseline: whether it is of the ladder.
+    """
+
+    name: str
+    experiment: Experiment
+    fixed: tuple[str, ...]
+    is_baseline: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything that decides a comparison.
+
+    Attributes:
+        data, compare: the tables of these names.
+        contenders: variants by their names, each with tables ``model``, ``solver`` and ``training`` of what is fixed.
+    """
+
+    data: DataConfig
+    compare: CompareConfig
+    contenders: dict[str, dict[str, dict[str, Any]]]
+
+    @classmethod
+    def of(cls, tables: Mapping[str, Any]) -> Plan:
+        """From the tables of a TOML file.
+
+        Raises:
+            ConfigError: an unknown table, key or model, or a value that does not fit.
+        """
+        for name, table in tables.items():
+            if name not in TABLES:
+                raise ConfigError(f"a comparison has no table [{name}]; {nearest(name, TABLES)}")
+            if not isinstance(table, Mapping):
+                raise ConfigError(f"{name} = {table!r} stands alone; write it as a table: [{name}]")
+        contenders = {name: dict(table) for name, table in tables.get("contenders", {}).items()}
+        made = cls(
+            build(DataConfig, tables.get("data", {}), where="data"),
+            build(CompareConfig, tables.get("compare", {}), where="compare"),
+            contenders,
+        )
+        made.compare.seconds  # noqa: B018  a budget that is none is refused here
+        made.entrants(has_candidates=False)
+        return made
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Plan:
+        """From a TOML file; paths in it are taken from the folder one stands in."""
+        return cls.of(read_toml(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tables again, ready for JSON."""
+        tables = {"data": dataclasses.asdict(self.data), "compare": dataclasses.asdict(self.compare)}
+        return {**tables, "contenders": self.contenders}
+
+    def entrants(self, *, has_candidates: bool) -> list[Entrant]:
+        """Who takes part, the ladder first.
+
+        Args:
+            has_candidates: whether the split came with candidates.
+        """
+        config = self.compare
+        self._refuse_unknown()
+        ladder = [name for name in LADDER if name not in (*config.without, *self.contenders)]
+        others = [name for name in config.models if name not in (*ladder, *self.contenders)]
+        named = {name: {"model": {"name": name}} for name in (*ladder, *others)}
+        named |= {name: _with_model(name, tables) for name, tables in self.contenders.items()}
+        return [self._entrant(name, tables, has_candidates) for name, tables in named.items()]
+
+    def _refuse_unknown(self) -> None:
+        for name in (*self.compare.models, *self.compare.without):
+            if name not in (*MODELS, *self.contenders):
+                raise ConfigError(f"[compare] names {name!r}; {nearest(name, (*MODELS, *self.contenders))}")
+        for name in self.compare.without:
+            if name not in LADDER:
+                raise ConfigError(f"[compare] without {name!r}: it is not of the ladder; leave it out of models instead")
+
+    def _entrant(self, name: str, tables: Mapping[str, Any], has_candidates: bool) -> Entrant:
+        config, model = self.compare, tables["model"]
+        _refuse_ratings(name, str(model["name"]))
+        codes = config.protocol or (("full", "ncf") if has_candidates else ("full",))
+        experiment = Experiment.of(
+            {
+                "data": dataclasses.asdict(self.data),
+                "model": model,
+                "solver": tables.get("solver", {}),
+                "training": {
+                    **{
+                        key: getattr(config, key)
+                        for key in ("epochs", "patience", "metric", "refit", "seed", "device", "memory")
+                    },
+                    **tables.get("training", {}),
+                },
+                "evaluation": {"protocol": tuple(dict.fromkeys(("full", *codes))), "k": config.k},
+            }
+        )
+        fixed = [f"model.{key}" for key in model if key != "name"] + [f"solver.{key}" for key in tables.get("solver", {})]
+        is_baseline = name in LADDER
+        return Entrant(name, experiment, tuple(fixed), is_baseline)
+
+
+def _with_model(name: str, tables: Mapping[str, Any]) -> dict[str, Any]:
+    for table in tables:
+        if table not in ("model", "solver", "training"):
+            raise ConfigError(f"[contenders.{name}] has no table {table!r}; {nearest(table, ('model', 'solver', 'training'))}")
+    return {**tables, "model": {"name": name, **tables.get("model", {})}}
+
+
+def _refuse_ratings(name: str, model: str) -> None:
+    if task_of(model_class(model)) == "rating":
+        raise ConfigError(f"{name} predicts ratings, and a comparison is one of rankings; leave it out, or fit it by itself")

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from attlas.comparing.plan import LADDER, Plan
+from attlas.errors import ConfigError
+
+
+def names(tables: dict) -> list[str]:
+    return [entrant.name for entrant in Plan.of(tables).entrants(has_candidates=False)]
+
+
+def test_without_a_word_the_ladder_runs_beside_delf() -> None:
+    assert names({}) == [*LADDER, "delf"]
+
+
+def test_a_baseline_is_left_out_only_by_name() -> None:
+    assert names({"compare": {"models": ("delf",), "without": ("slim",)}}) == [*(n for n in LADDER if n != "slim"), "delf"]
+
+
+def test_a_model_of_the_ladder_that_is_named_runs_once() -> None:
+    assert names({"compare": {"models": ("ease",)}}) == list(LADDER)
+
+
+def test_a_variant_stands_under_its_own_name_with_its_settings_fixed() -> None:
+    tables = {"compare": {"models": ()}, "contenders": {"delf-relu": {"model": {"name": "delf", "key": "relu"}}}}
+    made = Plan.of(tables).entrants(has_candidates=False)[-1]
+    assert (made.name, made.experiment.model["name"], made.fixed) == ("delf-relu", "delf", ("model.key",))
+    assert not made.is_baseline
+
+
+def test_every_model_gets_the_same_epochs_seed_and_metric() -> None:
+    made = Plan.of({"compare": {"epochs": 7, "seed": 3, "metric": "recall@5"}}).entrants(has_candidates=True)
+    assert {(e.experiment.training.epochs, e.experiment.training.seed, e.experiment.metric) for e in made} == {
+        (7, 3, "recall@5")
+    }
+    assert {e.experiment.evaluation.protocol for e in made} == {("full", "ncf")}
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ({"compair": {}}, "no table \\[compair\\]; did you mean 'compare'"),
+        ({"compare": {"trails": 3}}, "no setting 'trails'; did you mean 'trials'"),
+        ({"compare": {"models": ("delph",)}}, "names 'delph'; did you mean 'delf'"),
+        ({"compare": {"without": ("delf",)}}, "not of the ladder"),
+        ({"compare": {"models": ("biased_mf",)}}, "predicts ratings"),
+        ({"compare": {"budget": "soon"}}, "soon"),
+        ({"contenders": {"x": {"modell": {}}}}, "has no table 'modell'; did you mean 'model'"),
+        ({"contenders": {"x": {"model": {"name": "delf", "dims": 3}}}}, "no setting 'dims'"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_runs(tables: dict, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Plan.of(tables)

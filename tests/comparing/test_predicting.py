@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from attlas.comparing.predicting import predict_seconds, refuse_too_slow
+from attlas.data.inputs import Inputs
+from attlas.data.simulate import simulate
+from attlas.data.split import Split, split
+from attlas.errors import TooLarge
+from attlas.experiment import Experiment
+from attlas.models import model_class
+from attlas.training.solvers import make_solver
+
+
+@pytest.fixture(scope="module")
+def club() -> Split:
+    return split(simulate(600, 400, seed=1).interactions, "user-ratio")
+
+
+def of(name: str) -> Experiment:
+    return Experiment.of({"model": {"name": name}})
+
+
+@pytest.mark.parametrize("name", ["delf", "ials"])
+def test_what_is_predicted_is_of_the_order_of_what_an_epoch_takes(name: str, club: Split) -> None:
+    predict_seconds(of(name), club)  # compiles
+    predicted = predict_seconds(of(name), club)
+    inputs = Inputs(club.train)
+    model = model_class(name)(inputs.sizes, of(name).model_config())
+    began = time.perf_counter()
+    make_solver(model, {}).epoch(model, inputs, np.random.default_rng(0))
+    took = time.perf_counter() - began
+    assert took / 10 < predicted < 10 * took + 1.0  # a second: other processes may hold the machine
+
+
+def test_a_model_that_would_take_too_long_is_refused_with_the_figure(club: Split) -> None:
+    with pytest.raises(TooLarge, match=r"one epoch of delf and the ranking after it are predicted to take \d+ s of its 0 s"):
+        refuse_too_slow(of("delf"), club, 0.001)

@@ -33,7 +33,7 @@ def nearest_columns(
                 dot = score_I[j] * scale_I[i] * scale_I[j]
                 size = own_I[i] * other_I[j] if kind == 0 else square_I[i] + square_I[j] - dot
                 score_I[j] = dot / (size + shrink)
-        _top_of_row(score_I, np.full(1, i), index_Ik[i], best_Ik[i])
+        _top_of_row(score_I, np.full(1, i), np.uint64(0), index_Ik[i], best_Ik[i])
 
 
 @njit(cache=True, parallel=True, nogil=True)
@@ -44,3 +44,23 @@ def sum_neighbours(list_start, list_index, neighbour_start, neighbour_index, wei
             entry = list_index[t]
             for p in range(neighbour_start[entry], neighbour_start[entry + 1]):
                 out_GI[g, neighbour_index[p]] += weight_T[p]
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def cosines_before(column_start, column_index, num_rows, listed_Gk, out_Gk):
+    """out[g, p] = the sum of cosines of the p-th column of list g with those before it."""
+    for g in prange(listed_Gk.shape[0]):
+        # The sum of the columns so far, each at length 1: one product with it is the sum of all cosines.
+        sum_U = np.zeros(num_rows)
+        for p in range(listed_Gk.shape[1]):
+            column = listed_Gk[g, p]
+            if column < 0:
+                continue
+            first, last = column_start[column], column_start[column + 1]
+            length = np.sqrt(last - first)
+            total = 0.0
+            for t in range(first, last):
+                total += sum_U[column_index[t]]
+                sum_U[column_index[t]] += 1.0 / length
+            if last > first:
+                out_Gk[g, p] = total / length

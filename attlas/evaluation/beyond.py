@@ -76,7 +76,7 @@ def over_all_lists(listed_VK: np.ndarray, num_items: int, cuts: Sequence[int]) -
         total_L = count_GL.sum(axis=0, keepdims=True)
         for name, measure in {"coverage": coverage, "gini": gini}.items():
             value, without_G = measure(total_L, num_items).item(), measure(total_L - count_GL, num_items)
-            margin = 1.96 * np.sqrt((len(without_G) - 1) * without_G.var())
+            margin = 1.96 * float(np.sqrt((len(without_G) - 1) * without_G.var()))
             found[f"{name}@{cut}"] = Overall(value, max(0.0, value - margin), min(1.0, value + margin))
     return found
 

@@ -49,18 +49,24 @@ def sum_neighbours(list_start, list_index, neighbour_start, neighbour_index, wei
 @njit(cache=True, parallel=True, nogil=True)
 def cosines_before(column_start, column_index, num_rows, listed_Gk, out_Gk):
     """out[g, p] = the sum of cosines of the p-th column of list g with those before it."""
-    for g in prange(listed_Gk.shape[0]):
+    size = max(1, len(listed_Gk) // 256)
+    for block in prange((len(listed_Gk) + size - 1) // size):
         # The sum of the columns so far, each at length 1: one product with it is the sum of all cosines.
         sum_U = np.zeros(num_rows)
-        for p in range(listed_Gk.shape[1]):
-            column = listed_Gk[g, p]
-            if column < 0:
-                continue
-            first, last = column_start[column], column_start[column + 1]
-            length = np.sqrt(last - first)
-            total = 0.0
-            for t in range(first, last):
-                total += sum_U[column_index[t]]
-                sum_U[column_index[t]] += 1.0 / length
-            if last > first:
-                out_Gk[g, p] = total / length
+        for g in range(block * size, min((block + 1) * size, len(listed_Gk))):
+            for p, column in enumerate(listed_Gk[g]):
+                if column >= 0 and column_start[column + 1] > column_start[column]:
+                    out_Gk[g, p] = _add(column_index[column_start[column] : column_start[column + 1]], sum_U)
+            for column in listed_Gk[g]:
+                if column >= 0:
+                    sum_U[column_index[column_start[column] : column_start[column + 1]]] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def _add(rows, sum_U):
+    """Add a column, at length 1, to the sum, and give its product with what the sum was before."""
+    weight, total = 1.0 / np.sqrt(len(rows)), 0.0
+    for row in rows:
+        total += sum_U[row]
+        sum_U[row] += weight
+    return total * weight

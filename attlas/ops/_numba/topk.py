@@ -28,8 +28,9 @@ def _top_of_row(score_I: np.ndarray, hidden: np.ndarray, draw: np.uint64, index:
     size = 0
     for column in range(len(score_I)):
         score = score_I[column]
-        # Nearly every column ends here.
-        if size == len(best) and not _is_worse(best[0], index[0], score, column, draw):
+        # Nearly every column ends here: columns come in rising order, so that without a draw an equal score loses.
+        is_full, loses = size == len(best), draw == np.uint64(0)
+        if is_full and not score > best[0] and (loses or not _is_worse(best[0], index[0], score, column, draw)):
             continue
         if is_hidden[column]:
             continue

@@ -60,12 +60,15 @@ class EvaluationConfig:
     """What is reported.
 
     Attributes:
-        protocol: codes of ``attlas.evaluation``; () means full, and ncf beside it where the files give candidates.
+        protocol: codes of ``attlas.evaluation``; () means full, and ncf beside it where the files give candidates. A sampled
+            protocol brings full along.
         k: the cut-offs.
+        beyond: under full, also what the lists are like: novelty, popularity, diversity, coverage and Gini.
     """
 
     protocol: tuple[str, ...] = ()
     k: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(10, 20), min_length=1)
+    beyond: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from attlas.artefact import MANIFEST
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError
-from attlas.evaluation.protocols import find_protocol
+from attlas.evaluation.protocols import find_protocol, with_full
 from attlas.evaluation.report import Report, RowReport
 from attlas.experiment import Experiment, recall, remember
 from attlas.final import resume_final
@@ -120,7 +120,7 @@ def evaluate_run(
     Args:
         folder: a run folder.
         data: where the data are now, or the data; None means where they were.
-        protocols: codes; none means full, or rating for a model of ratings.
+        protocols: codes; none means full, or rating for a model of ratings. A sampled protocol brings full along.
         k: cut-offs.
         tell: shows bars.
 
@@ -139,10 +139,11 @@ def evaluate_run(
     split, _ = load_split(config, None if is_path else data)
     refuse_other_data(split, recommender.card, Path(folder))
     task = experiment.task
-    codes = list(protocols) or ["full" if task == "ranking" else task]
+    codes = with_full(protocols) or ["full" if task == "ranking" else task]
     for code in codes:
         if code == "rating" != task:
             raise ConfigError(f"protocol 'rating' is for models of ratings, and {folder} ranks; use full")
         if code != task:
             find_protocol(code)
-    return [measure(recommender.scorer, split, code, tuple(k), tell or Teller()) for code in codes]
+    beyond, tell = experiment.evaluation.beyond, tell or Teller()
+    return [measure(recommender.scorer, split, code, tuple(k), tell, beyond=beyond) for code in codes]

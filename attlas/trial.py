@@ -25,9 +25,10 @@ from attlas.data.inputs import Inputs, Sizes, find_device
 from attlas.data.interactions import FACTS, Interactions
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError
+from attlas.evaluation.codes import rows_of
 from attlas.evaluation.evaluate import evaluate, evaluate_rows
 from attlas.evaluation.metrics import find_metric
-from attlas.evaluation.protocols import find_protocol
+from attlas.evaluation.protocols import find_protocol, with_full
 from attlas.evaluation.report import Report, RowReport
 from attlas.experiment import Experiment, versions
 from attlas.memory import refuse_too_large
@@ -127,8 +128,8 @@ class Trial:
         self, model: nn.Module, inputs: Inputs, losses: list[float], valid: dict[str, Any] | None, seconds: float
     ) -> Recommender:
         wanted, split = self.experiment.evaluation, self.split
-        codes = wanted.protocol or self._usual_protocols()
-        reports = [measure(Scorer(model, inputs), split, code, wanted.k, self.tell) for code in codes]
+        codes = with_full(wanted.protocol) or self._usual_protocols()
+        reports = [measure(Scorer(model, inputs), split, code, wanted.k, self.tell, beyond=wanted.beyond) for code in codes]
         card = self.card(inputs, losses, valid, seconds, [report.to_dict() for report in reports])
         seen = together(split.test, split.valid, split.given)
         return Recommender(model, inputs, card=card, seen=seen, reports=reports)
@@ -203,12 +204,19 @@ class Trial:
         }
 
 
-def measure(scorer: Scorer, split: Split, code: str, k: tuple[int, ...], tell: Teller) -> Report | RowReport:
-    """Evaluate under one protocol, with a bar; under ``rating``, how far predicted ratings are off."""
+def measure(
+    scorer: Scorer, split: Split, code: str, k: tuple[int, ...], tell: Teller, *, beyond: bool = False
+) -> Report | RowReport:
+    """Evaluate under one protocol, with a bar; under ``rating``, how far predicted ratings are off.
+
+    Args:
+        beyond: describe the lists too, under protocols that make any.
+    """
     if code == "rating":
-        return dataclasses.replace(evaluate_rows(scorer, split.test, "rating"), split=split.code)
+        return dataclasses.replace(evaluate_rows(scorer, split.test, "rating"), split=split.code, rows=rows_of(split))
+    beyond = beyond and find_protocol(code).against == "catalogue"
     with tell.bar(f"evaluate {code}", total=1) as bar:
-        return evaluate(scorer, split, code, k=k, watch=lambda done, total: bar.update(done, total=total))
+        return evaluate(scorer, split, code, k=k, beyond=beyond, watch=lambda done, total: bar.update(done, total=total))
 
 
 def fingerprints(split: Split) -> dict[str, str]:

@@ -322,3 +322,15 @@ def test_help_names_the_default_split_and_when_it_is_which(command: Callable) ->
     words = " ".join(said.replace("│", " ").split())
     assert "held-out-users" in words
     assert "global-time where times are known, else user-ratio" in words
+
+
+def test_beside_sampled_figures_stand_their_correction_and_the_full_ones(given_files: Path, command: Callable) -> None:
+    said = command("fit", "--data", given_files, "--model", "popularity", "--protocol", "ncf", "--set", "evaluation.k=[2]")
+    assert said.code == 0, said.err
+    sampled, full, lists = re.split(r"popularity: protocol full|What the lists are like", said.out)
+    assert re.search(r"metric +mean +95 % interval +corrected +full", sampled)
+    assert re.search(r"ndcg@2 +0\.\d{4} .+ -?\d\.\d{4} +\d\.\d{4}", sampled)
+    assert "corrected" not in full
+    assert not re.search("ndcg|auc", lists)
+    rows = [line.split()[0] for line in lists.splitlines() if "@2" in line]
+    assert rows == ["novelty@2", "popularity@2", "diversity@2", "coverage@2", "gini@2"]

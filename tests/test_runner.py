@@ -183,6 +183,23 @@ def test_the_protocols_that_are_asked_for_are_measured(given_files: Path) -> Non
     assert [(report.protocol, report.k) for report in made.reports] == [("ncf-clean", (1, 2)), ("full", (1, 2))]
 
 
+def test_a_sampled_protocol_never_comes_without_the_full_one(given_files: Path, tmp_path: Path) -> None:
+    experiment = Experiment.of({"evaluation": {"protocol": ["ncf"]}})
+    made = run(experiment, data=read_split(given_files), out=tmp_path / "run")
+    assert [report.protocol for report in made.reports] == ["ncf", "full"]
+    again = evaluate_run(tmp_path / "run", data=read_split(given_files), protocols=["ncf-clean"])
+    assert [report.protocol for report in again] == ["ncf-clean", "full"]
+
+
+def test_lists_are_described_unless_the_settings_say_otherwise(parts: Split, tmp_path: Path) -> None:
+    made = fit(parts, "popularity")
+    assert made.card["reports"][0]["overall"].keys() == {"coverage@10", "gini@10", "coverage@20", "gini@20"}
+    silent = run(Experiment.of({"evaluation": {"beyond": False}}), data=parts, out=tmp_path / "run")
+    for report in (silent.report, evaluate_run(tmp_path / "run", data=parts)[0]):
+        assert report.overall == {}
+        assert not [name for name in report.per_user if name.startswith("novelty")]
+
+
 @pytest.mark.parametrize(
     ("tables", "message"),
     [

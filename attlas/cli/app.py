@@ -126,7 +126,8 @@ def evaluate(
     protocol: Annotated[
         list[str] | None,
         typer.Option(
-            help="full, ncf, ncf-clean, or rating for models of ratings; may be repeated.", show_default="full, or rating"
+            help="full, ncf, ncf-clean, which bring full along, or rating for models of ratings; may be repeated.",
+            show_default="full, or rating",
         ),
     ] = None,
     k: Annotated[list[int] | None, typer.Option("-k", help="Cut-offs; may be repeated.", show_default="10")] = None,

@@ -48,7 +48,8 @@ Validation = Annotated[str | None, _text("For given files: leave-last-out, leave
 Protocols = Annotated[
     list[str] | None,
     _text(
-        "full, ncf or ncf-clean, or rating for models of ratings; may be repeated.", "full; ncf too where files give candidates"
+        "full, ncf or ncf-clean, which bring full along, or rating for models of ratings; may be repeated.",
+        "full; ncf too where files give candidates",
     ),
 ]
 Epochs = Annotated[int | None, _text("At most so many epochs.", "100")]

@@ -39,15 +39,39 @@ def show_sentences(sentences: Sequence[str]) -> None:
         print(sentence)
 
 
-def report_rows(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row per metric and protocol: code, metric, mean and 95 % interval."""
-    rows = []
-    for report in reports:
-        for name, mean in report["means"].items():
-            interval = report["intervals"][name]
-            span = "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
-            rows.append({"protocol": report["protocol"], "metric": name, "mean": mean, "95 % interval": span})
-    return rows
+def report_rows(report: Mapping[str, Any], full: Mapping[str, float | None]) -> list[dict[str, Any]]:
+    """One row per metric: its mean and 95 % interval; of a sampled one also its correction and the full one.
+
+    Args:
+        full: the means of the full protocol by metric.
+    """
+    from attlas.evaluation.metrics import is_of_lists
+    from attlas.evaluation.report import CORRECTED
+
+    means = report["means"]
+    return [
+        {"metric": name, "mean": mean, "95 % interval": _span(report["intervals"][name])}
+        | {"corrected": means.get(f"{name}{CORRECTED}"), "full": full.get(name)}
+        for name, mean in means.items()
+        if not name.endswith(CORRECTED) and not is_of_lists(name)
+    ]
+
+
+def list_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row per figure of what the lists are like; none where nobody asked."""
+    from attlas.evaluation.metrics import OF_LISTS
+
+    found = {name: (mean, report["intervals"][name]) for name, mean in report["means"].items()}
+    found |= {name: (of["value"], (of["low"], of["high"])) for name, of in report.get("overall", {}).items()}
+    return [
+        {"figure": name, "value": value, "unit": OF_LISTS[name.partition("@")[0]], "95 % interval": _span(interval)}
+        for name, (value, interval) in found.items()
+        if name.partition("@")[0] in OF_LISTS
+    ]
+
+
+def _span(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
 
 
 def heading(card: Mapping[str, Any]) -> str:
@@ -59,13 +83,20 @@ def heading(card: Mapping[str, Any]) -> str:
 
 
 def show_reports(reports: Sequence[Mapping[str, Any]], *, title: str) -> None:
-    """The metrics of every protocol, each protocol in a table of its own, since they do not compare."""
+    """The metrics of every protocol, each in a table of its own, since they do not compare; then what the lists are like.
+
+    Beside what is measured on sampled candidates stands the full figure, in a column of its own.
+    """
+    full: dict[str, float | None] = next((report["means"] for report in reports if report["protocol"] == "full"), {})
     for report in reports:
         whom = f"{report['num_users']:,} users, ties averaged" if "num_users" in report else f"{report['num_rows']:,} rows"
         head = f"{title}: protocol {report['protocol']}, split {report['split']}, {whom}"
         if ways := report.get("ways"):
             head += f", strangers answered: {', '.join(ways)}"
-        show_table(report_rows([report]), ("metric", "mean", "95 % interval"), title=head)
+        beside = () if report["protocol"] in ("full", "rating") else ("corrected", "full")
+        show_table(report_rows(report, full), ("metric", "mean", "95 % interval", *beside), title=head)
+        if rows := list_rows(report):
+            show_table(rows, ("figure", "value", "unit", "95 % interval"), title="What the lists are like, not how good:")
 
 
 def _cell(value: Any) -> str:

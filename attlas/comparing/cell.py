@@ -62,8 +62,7 @@ def run_cell(
         fixed: settings that are not searched, such as ``model.embedding_dim``.
     """
     searched = _search(experiment, split, folder, trials, seconds, fixed, tell)
-    fits = _fits(searched, split, folder, seeds, seconds, name, tell)
-    reports, facts = zip(*fits, strict=True)
+    reports, facts = zip(*_fits(searched, split, folder, seeds, seconds, name, tell), strict=True)
     return Contender(
         name,
         experiment.model["name"],

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from attlas.data.split import Split
+from attlas.evaluation.codes import refuse_mixed
 from attlas.evaluation.evaluate import evaluate
 from attlas.evaluation.protocols import Scorer
 from attlas.evaluation.report import Mean, Report
@@ -36,7 +37,11 @@ def by_activity(reports: Mapping[str, Report], split: Split, metric: str) -> Bre
 
     Args:
         reports: one of each model by its name, all of the same users.
+
+    Raises:
+        ConfigError: the reports do not compare.
     """
+    refuse_mixed({name: report.code for name, report in reports.items()})
     users = next(iter(reports.values())).users
     length_V = np.diff(split.train.by_user.indptr)[users]
     groups = _quarters(length_V)

@@ -1,20 +1,24 @@
 """Scorer and protocol -> Report.
 
-Shapes: U rankings, V users that have one.
+Shapes: U rankings, V users that have one, G metrics.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from attlas.data.split import Split
 from attlas.errors import ConfigError, DataError, nearest
+from attlas.evaluation.beyond import of_each_list, over_all_lists
+from attlas.evaluation.codes import rows_of
 from attlas.evaluation.metrics import AT_K, BY_ROW, WITHOUT_K, Ranks
-from attlas.evaluation.protocols import Part, Scorer, Watch, find_protocol, rank_held_out, refuse_nan
-from attlas.evaluation.report import Report, RowReport
+from attlas.evaluation.protocols import Part, Ranking, Scorer, Watch, find_protocol, rank_held_out, refuse_nan
+from attlas.evaluation.report import CORRECTED, Report, RowReport
+from attlas.evaluation.sampled import corrected
 
 
 class RowScorer(Protocol):
@@ -32,6 +36,7 @@ def evaluate(
     k: int | Sequence[int] = (10,),
     part: Part = "test",
     metrics: Sequence[str] | None = None,
+    beyond: bool = False,
     watch: Watch | None = None,
 ) -> Report:
     """How well a scorer ranks the items that were held out; users held out whole are strangers, known by their given rows.
@@ -40,30 +45,26 @@ def evaluate(
         protocol: the code of one of PROTOCOLS.
         k: the cut-offs, each at least 1.
         metrics: names without their k, such as ``ndcg``; all of them if None.
+        beyond: under ``full``, also what each user's best items are like: novelty, popularity, diversity, coverage, gini.
         watch: told the users done and the users in all after each block.
 
     Raises:
-        ConfigError: a name or number that does not exist or fit, or candidates that the protocol needs and the split lacks.
+        ConfigError: a name or number that does not exist or fit, candidates that the protocol needs and the split lacks, or
+            lists asked of a protocol that makes none.
         DataError: nothing is left to rank.
         AttlasError: a score is nan.
     """
-    cuts = tuple(np.atleast_1d(k).tolist())
+    cuts, how = tuple(np.atleast_1d(k).tolist()), find_protocol(protocol)
     names = _checked_names(metrics, cuts)
-    ranking = rank_held_out(scorer, split, find_protocol(protocol), part=part, watch=watch)
-    ranks, (users, owner_U) = ranking.ranks, np.unique(ranking.user, return_inverse=True)
-    return Report(
-        protocol=protocol,
-        split=split.code,
-        part=part,
-        k=cuts,
-        users=users,
-        per_user={key: _per_user(value, owner_U) for key, value in _measured(ranks, names, cuts).items()},
-        num_users_without_test=len(split.train.users) - len(users),
-        num_masked=ranking.num_masked,
-        tie_share=float(np.mean(ranks.tied > 1)),
-        ways=ranking.ways,
-        num_candidates=(int(ranks.num_candidates.min()), int(ranks.num_candidates.max())),
-    )
+    if beyond and how.against == "candidates":
+        raise ConfigError(f"protocol {protocol!r} ranks given candidates and makes no lists to describe; use protocol 'full'")
+    ranking = rank_held_out(scorer, split, how, part=part, list_length=max(cuts) if beyond else 0, watch=watch)
+    report = _report(ranking, names, cuts, protocol=protocol, split=split, part=part)
+    if ranking.listed is None:
+        return report
+    of_each = of_each_list(ranking.listed, split.train, cuts)
+    overall = over_all_lists(ranking.listed, len(split.train.items), cuts)
+    return replace(report, per_user=report.per_user | of_each, overall=overall)
 
 
 def evaluate_rows(scorer: RowScorer, data: Any, task: Literal["rating", "label"]) -> RowReport:
@@ -100,9 +101,48 @@ def _checked_names(metrics: Sequence[str] | None, cuts: tuple[int, ...]) -> list
     return known if metrics is None else list(metrics)
 
 
+def _report(
+    ranking: Ranking, names: Sequence[str], cuts: tuple[int, ...], *, protocol: str, split: Split, part: Part
+) -> Report:
+    ranks, (users, owner_U) = ranking.ranks, np.unique(ranking.user, return_inverse=True)
+    is_sampled = find_protocol(protocol).against == "candidates"
+    values = _measured(ranks, names, cuts)
+    if is_sampled and len(users) == len(ranking.user):
+        values |= _corrected(ranking, names, cuts)
+    return Report(
+        protocol=protocol,
+        split=split.code,
+        part=part,
+        k=cuts,
+        users=users,
+        per_user={key: _per_user(value, owner_U) for key, value in values.items()},
+        num_users_without_test=len(split.train.users) - len(users),
+        num_masked=ranking.num_masked,
+        tie_share=float(np.mean(ranks.tied > 1)),
+        ways=ranking.ways,
+        num_candidates=(int(ranks.num_candidates.min()), int(ranks.num_candidates.max())),
+        odd_candidates=ranking.odd_candidates,
+        rows=rows_of(split, candidates=is_sampled),
+    )
+
+
 def _measured(ranks: Ranks, names: Sequence[str], cuts: tuple[int, ...]) -> dict[str, np.ndarray]:
     at_k = {f"{name}@{cut}": AT_K[name](ranks, cut) for cut in cuts for name in names if name in AT_K}
     return at_k | {name: WITHOUT_K[name](ranks) for name in names if name in WITHOUT_K}
+
+
+def _corrected(ranking: Ranking, names: Sequence[str], cuts: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Estimates of the full metrics; each ranking has one relevant item, and each user one ranking."""
+    ranks, keys = ranking.ranks, [(name, cut) for cut in cuts for name in names if name in AT_K]
+    if not keys:
+        return {}
+    place = np.arange(max(cuts))
+    alone = Ranks(place, place, np.ones_like(place), np.full(len(place), len(place)))
+    gain_kG = np.stack([AT_K[name](alone, cut) for name, cut in keys], axis=1)
+    samples_U = ranks.num_candidates - 1
+    drawn_from_U = np.maximum(ranking.num_unseen, samples_U + 1)
+    value_UG = corrected(gain_kG, ranks.ahead, ranks.tied, samples_U, drawn_from_U)
+    return {f"{name}@{cut}{CORRECTED}": value_UG[:, column] for column, (name, cut) in enumerate(keys)}
 
 
 def _per_user(value_U: np.ndarray, owner_U: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from attlas.errors import ArtefactError
-from attlas.evaluation.report import Report
+from attlas.evaluation.report import Overall, Report
 from attlas.training.checkpoint import write_whole
 
 
@@ -47,5 +47,6 @@ def read_reports(path: Path) -> tuple[dict[str, Report], dict[str, Any]]:
 def _report(code: str, plain: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Report:
     start = f"{code}/per_user/"
     per_user = {name.removeprefix(start): values for name, values in arrays.items() if name.startswith(start)}
-    plain |= {"k": tuple(plain["k"]), "num_candidates": tuple(plain["num_candidates"])}
+    overall = {name: Overall(*values) for name, values in plain["overall"].items()}
+    plain |= {"overall": overall, "k": tuple(plain["k"]), "num_candidates": tuple(plain["num_candidates"])}
     return Report(users=arrays[f"{code}/users"], per_user=per_user, **plain)

@@ -246,13 +246,24 @@ METRIC_NAMES = {
     "map": "MAP",
     "mrr": "MRR",
     "auc": "AUC",
+    "novelty": "Novelty",
+    "popularity": "Popularity",
+    "diversity": "Diversity",
+    "coverage": "Coverage",
+    "gini": "Gini",
 }
+OF_LISTS = {"novelty": "bits", "popularity": "users", "diversity": "", "coverage": "", "gini": ""}  # and their units
 
 
 def metric_name(metric: str) -> str:
     """A metric as people write it: NDCG@10."""
     name, at, cut = metric.partition("@")
     return METRIC_NAMES.get(name, name) + at + cut
+
+
+def is_of_lists(metric: str) -> bool:
+    """Does it describe what lists are like, rather than how good they are?"""
+    return metric.partition("@")[0] in OF_LISTS
 
 
 def _wide(values: np.ndarray) -> np.ndarray:

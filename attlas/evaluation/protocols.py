@@ -1,12 +1,12 @@
 """Who is ranked against what. Every protocol has a short code, and numbers of different codes do not compare.
 
-Shapes: U rankings, I items, T relevant items in all rankings of a block, B rows in a block, C candidates.
+Shapes: U rankings, I items, T relevant items in all rankings of a block, B rows in a block, C candidates, K list length.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -18,6 +18,7 @@ from attlas.data.split import Split
 from attlas.errors import AttlasError, ConfigError, DataError, nearest
 from attlas.evaluation.metrics import Ranks
 from attlas.ops.ranks import count_ahead
+from attlas.ops.topk import top_k
 from attlas.scoring import Scorer as ModelScorer
 from attlas.strangers import OpenScorer
 
@@ -80,12 +81,18 @@ class Ranking:
         ranks: where they stand.
         user: int64[U], the user whose ranking each one is, rising; a user may have several under candidates.
         num_masked: held-out pairs that were left out because the user had seen the item.
+        num_unseen: int64[U], how many items the user has not seen before, the held-out one included.
+        listed: int64[U, K], each user's best unseen items, -1 where none is left; None where no lists were asked for.
+        odd_candidates: how many given candidates are not what they should be, and what is wrong with them.
         ways: how many users were scored in which way, where users were held out whole; empty elsewhere.
     """
 
     ranks: Ranks
     user: np.ndarray
     num_masked: int
+    num_unseen: np.ndarray
+    listed: np.ndarray | None = None
+    odd_candidates: dict[str, int] = field(default_factory=dict)
     ways: dict[str, int] = field(default_factory=dict)
 
 
@@ -100,12 +107,28 @@ def find_protocol(code: str) -> RankingProtocol:
     return PROTOCOLS[code]
 
 
+def with_full(codes: Sequence[str]) -> list[str]:
+    """The codes, and ``full`` after them where candidates are asked for without it: a sampled number never stands alone."""
+    is_sampled = any(code in PROTOCOLS and PROTOCOLS[code].against == "candidates" for code in codes)
+    return [*codes, "full"] if is_sampled and "full" not in codes else list(codes)
+
+
 def rank_held_out(
-    scorer: Scorer, split: Split, protocol: RankingProtocol, *, part: Part = "test", watch: Watch | None = None
+    scorer: Scorer,
+    split: Split,
+    protocol: RankingProtocol,
+    *,
+    part: Part = "test",
+    list_length: int = 0,
+    watch: Watch | None = None,
 ) -> Ranking:
     """Rank the held-out items of one part of a split, in blocks that fit the scorer's memory.
 
     Users who were held out whole are scored as strangers, from their given rows; those are hidden from their rankings.
+
+    Args:
+        list_length: K; above 0 each user's best items are listed too, where the catalogue is ranked. Of equal scores those
+            are listed that a draw per user picks, equal in every run: the order of the catalogue would favour its beginning.
 
     Raises:
         ConfigError: the part or the candidates are missing, or scorer and split do not belong together.
@@ -121,15 +144,15 @@ def rank_held_out(
         raise ConfigError(
             f"the scorer was trained on {ours!r}, the split has {theirs!r}; evaluate on the split it was trained on"
         )
-    seen = _known_items(split, part) if protocol.hides_seen else sparse.csr_array(theirs.by_user.shape, dtype=np.float32)
+    seen = _known_items(split, part)
     tell = watch or (lambda done, total: None)
     if split.given is not None:
         everybody = _open(scorer, split.given, protocol)
-        ranking = _rank_catalogue(everybody, held_out, seen, tell)
+        ranking = _rank_catalogue(everybody, held_out, seen, list_length, tell)
         return replace(ranking, ways=dict(Counter(everybody.ways(ranking.user))))
     if protocol.against == "catalogue":
-        return _rank_catalogue(scorer, held_out, seen, tell)
-    return _rank_candidates(scorer, held_out, _candidates(split, protocol, part), seen, tell)
+        return _rank_catalogue(scorer, held_out, seen, list_length, tell)
+    return _rank_candidates(scorer, held_out, _candidates(split, protocol, part), seen, protocol.hides_seen, tell)
 
 
 def _known_items(split: Split, part: Part) -> sparse.csr_array:
@@ -154,7 +177,7 @@ def _candidates(split: Split, protocol: RankingProtocol, part: Part) -> np.ndarr
     return split.candidates
 
 
-def _rank_catalogue(scorer: Scorer, held_out: Interactions, seen: sparse.csr_array, tell: Watch) -> Ranking:
+def _rank_catalogue(scorer: Scorer, held_out: Interactions, seen: sparse.csr_array, list_length: int, tell: Watch) -> Ranking:
     pairs = held_out.by_user.tocoo()
     is_masked = _is_among(seen, pairs.row, pairs.col)
     kept = ~is_masked
@@ -162,24 +185,29 @@ def _rank_catalogue(scorer: Scorer, held_out: Interactions, seen: sparse.csr_arr
     relevant = sparse.csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=seen.shape)
     num_relevant = np.diff(relevant.indptr)
     user_U = np.flatnonzero(num_relevant)
-    parts = []
+    draw_U = np.random.default_rng(0).integers(1, 2**64, seen.shape[0], dtype=np.uint64)[user_U]
+    parts, listed = [], []
     for block in _blocks(len(user_U), scorer.users_at_once):
         user = user_U[block]
         hers, hidden = relevant[user], seen[user]
         score_BI = scorer.score_all(user)
         refuse_nan(score_BI)
         parts.append(count_ahead(score_BI, hers.indptr, hers.indices, hidden.indptr, hidden.indices))
+        if list_length:
+            listed.append(top_k(score_BI, list_length, hidden.indptr, hidden.indices, draw_U[block])[0])
         tell(block.stop, len(user_U))
     ahead_T, tied_T = (np.concatenate(part) for part in zip(*parts, strict=True))
     owner_T = np.repeat(np.arange(len(user_U)), num_relevant[user_U])
-    num_candidates_U = seen.shape[1] - np.diff(seen.indptr)[user_U]
-    return Ranking(Ranks(owner_T, ahead_T, tied_T, num_candidates_U), user_U, int(is_masked.sum()))
+    num_unseen_U = seen.shape[1] - np.diff(seen.indptr)[user_U]
+    ranks = Ranks(owner_T, ahead_T, tied_T, num_unseen_U)
+    return Ranking(ranks, user_U, int(is_masked.sum()), num_unseen_U, np.concatenate(listed) if listed else None)
 
 
 def _rank_candidates(
-    scorer: Scorer, held_out: Interactions, candidates: np.ndarray, seen: sparse.csr_array, tell: Watch
+    scorer: Scorer, held_out: Interactions, candidates: np.ndarray, seen: sparse.csr_array, hides_seen: bool, tell: Watch
 ) -> Ranking:
-    is_masked = _is_among(seen, held_out.user, held_out.item)
+    is_seen = _is_among(seen, held_out.user, held_out.item)
+    is_masked = is_seen & hides_seen
     row_U = np.flatnonzero(~is_masked)
     _refuse_nothing(len(row_U), int(is_masked.sum()))
     row_U = row_U[np.argsort(held_out.user[row_U], kind="stable")]
@@ -189,20 +217,37 @@ def _rank_candidates(
     cells = _cells(seen)
     # A pair with its indices, masks and copies takes four times the memory of a cell in a block of the catalogue.
     for block in _blocks(len(row_U), scorer.users_at_once * seen.shape[1] // (4 * (candidates.shape[1] + 1))):
-        parts.append(_rank_block(scorer, user_U[block], item_U[block], candidates[row_U[block]], cells, seen.shape[1]))
+        pairs = user_U[block], item_U[block], candidates[row_U[block]]
+        parts.append(_rank_block(scorer, *pairs, cells, seen.shape[1], hides_seen))
         tell(int(users_done[block.stop - 1]), int(users_done[-1]))
-    ahead_U, tied_U, others_U = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Ranking(Ranks(np.arange(len(user_U)), ahead_U, tied_U, others_U + 1), user_U, int(is_masked.sum()))
+    ahead_U, tied_U, others_U, seen_U = (np.concatenate(part) for part in zip(*parts, strict=True))
+    repeated = candidates.shape[1] * len(user_U) - int(others_U.sum()) - (int(seen_U.sum()) if hides_seen else 0)
+    odd = {"seen by their user": int(seen_U.sum()), "repeated, or the held-out item itself": repeated}
+    return Ranking(
+        Ranks(np.arange(len(user_U)), ahead_U, tied_U, others_U + 1),
+        user_U,
+        int(is_masked.sum()),
+        seen.shape[1] - np.diff(seen.indptr)[user_U] + is_seen[row_U],
+        odd_candidates={what: count for what, count in odd.items() if count},
+    )
 
 
 def _rank_block(
-    scorer: Scorer, user_B: np.ndarray, item_B: np.ndarray, candidate_BC: np.ndarray, cells: np.ndarray, num_items: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Candidates ahead of each held-out item, tied with it (itself included), and how many others there are."""
+    scorer: Scorer,
+    user_B: np.ndarray,
+    item_B: np.ndarray,
+    candidate_BC: np.ndarray,
+    cells: np.ndarray,
+    num_items: int,
+    hides_seen: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Candidates ahead of each held-out item, tied with it (itself included), others in all, and how many were seen."""
     candidate_BC = np.sort(candidate_BC, axis=1)
     is_other_BC = candidate_BC != item_B[:, None]
     is_other_BC[:, 1:] &= candidate_BC[:, 1:] != candidate_BC[:, :-1]
-    is_other_BC &= ~_are_among(cells, user_B[:, None] * num_items + candidate_BC)
+    is_seen_BC = is_other_BC & _are_among(cells, user_B[:, None] * num_items + candidate_BC)
+    if hides_seen:
+        is_other_BC &= ~is_seen_BC
     owner, place = np.nonzero(is_other_BC)
     # The held-out item and its candidates share one call, so that equal inputs meet equal arithmetic.
     score = scorer.score(np.concatenate([user_B, user_B[owner]]), np.concatenate([item_B, candidate_BC[owner, place]]))
@@ -210,7 +255,7 @@ def _rank_block(
     own_B, other = score[: len(user_B)], score[len(user_B) :]
     ahead_B = np.bincount(owner[other > own_B[owner]], minlength=len(user_B))
     tied_B = 1 + np.bincount(owner[other == own_B[owner]], minlength=len(user_B))
-    return ahead_B, tied_B, is_other_BC.sum(axis=1)
+    return ahead_B, tied_B, is_other_BC.sum(axis=1), is_seen_BC.sum(axis=1)
 
 
 def _is_among(seen: sparse.csr_array, user: np.ndarray, item: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ index): row ``u`` lists ``row_index[row_start[u]:row_start[u + 1]]``.
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import numpy as np
@@ -128,3 +129,36 @@ def sum_neighbours_reference(
         named = slice(neighbour_start[i], neighbour_start[i + 1])
         weight_II[i, neighbour_index[named]] = weight_T[named]
     return listed_GI @ weight_II
+
+
+def cosines_before(column_start: np.ndarray, column_index: np.ndarray, num_rows: int, listed_Gk: np.ndarray) -> np.ndarray:
+    """How like each listed column of a binary matrix is to those listed before it: the sum of their cosines, float64[G, k].
+
+    An empty column is like none. Costs the entries of all listed columns; no I x I matrix is built.
+
+    Args:
+        column_start, column_index: the pattern by its columns.
+        num_rows: U.
+        listed_Gk: lists of columns; -1 is no column, and its sum is 0.
+    """
+    out_Gk = np.zeros(listed_Gk.shape)
+    given = (np.ascontiguousarray(each, np.int64) for each in (column_start, column_index))
+    kernels.cosines_before(*given, num_rows, np.ascontiguousarray(listed_Gk, np.int64), out_Gk)
+    return out_Gk
+
+
+def cosines_before_reference(
+    column_start: np.ndarray, column_index: np.ndarray, num_rows: int, listed_Gk: np.ndarray
+) -> np.ndarray:
+    """The literal twin of cosines_before: intersects the sets of every pair."""
+    rows = [set(column_index[first:last].tolist()) for first, last in itertools.pairwise(column_start)]
+    out_Gk = np.zeros(np.shape(listed_Gk))
+    for g, listed in enumerate(listed_Gk):
+        for p, column in enumerate(listed):
+            others = [rows[other] for other in listed[:p] if other >= 0] if column >= 0 else []
+            out_Gk[g, p] = sum(
+                len(rows[column] & other) / np.sqrt(len(rows[column]) * len(other))
+                for other in others
+                if rows[column] and other
+            )
+    return out_Gk

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from attlas.evaluation.codes import refuse_mixed
 from attlas.evaluation.metrics import metric_name
 from attlas.evaluation.report import Mean
 from attlas.page.cards import Person, card
@@ -73,6 +74,7 @@ def _frame(page: Page) -> Frame:
 
 
 def _standings(entries: Sequence[Entry], metrics: Sequence[str]) -> str:
+    refuse_mixed({entry.name: entry.report.code for entry in entries})
     head = "".join(f'<th scope="col" class="number">{escape(metric_name(metric))}</th>' for metric in metrics)
     best = {metric: max((e.mean(metric).value for e in entries if not e.is_reference), default=0.0) for metric in metrics}
     rows = []

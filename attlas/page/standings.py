@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from attlas.evaluation.breakdown import Breakdown
+from attlas.evaluation.codes import refuse_mixed
 from attlas.evaluation.metrics import metric_name
 from attlas.evaluation.report import Mean, Report
 from attlas.training.journal import Epoch
@@ -62,7 +63,12 @@ def difference(one: Entry, other: Entry, metric: str) -> Mean:
 
 
 def verdict(entries: Sequence[Entry], metric: str) -> str:
-    """Who is ahead, by how much, and whether other users could turn it round: one sentence from the numbers alone."""
+    """Who is ahead, by how much, and whether other users could turn it round: one sentence from the numbers alone.
+
+    Raises:
+        ConfigError: the entries do not compare.
+    """
+    refuse_mixed({entry.name: entry.report.code for entry in entries})
     best, *rest = sorted((entry for entry in entries if not entry.is_reference), key=lambda entry: -entry.mean(metric).value)
     value, low, high = best.mean(metric)
     said = f"{best.name} ranks best with {metric_name(metric)} {value:.3f} (95 % interval {low:.3f} to {high:.3f})"

@@ -23,6 +23,7 @@ def test_labels_are_measured_by_logloss_and_auc():
         "protocol": "label",
         "split": "",
         "part": "test",
+        "rows": "",
         "num_rows": 2,
         "means": {"logloss": pytest.approx(np.log(2)), "auc": 0.5},
         "intervals": {"logloss": None, "auc": None},

@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from attlas.errors import ConfigError
-from attlas.evaluation.report import Report, side_by_side
+from attlas.evaluation.report import Overall, Report, side_by_side
 
 
 def report_of(values: list[float], *, name: str = "hr@1", protocol: str = "full") -> Report:
@@ -76,3 +77,35 @@ def test_numbers_of_different_protocols_never_share_a_column():
     assert table["pop"].keys() == table["pop again"].keys()
     assert not table["pop"].keys() & table["other"].keys()
     assert table["other"] == {"hr@1 (ncf, by-hand, test)": 1.0}
+
+
+def with_lists(coverage: Overall, novelty: list[float]) -> Report:
+    users = np.arange(len(novelty))
+    per_user = {"hr@1": np.ones(len(novelty)), "novelty@1": np.array(novelty)}
+    return replace(report_of([1.0]), users=users, per_user=per_user, overall={"coverage@1": coverage})
+
+
+def test_what_lists_are_like_stands_below_what_they_are_worth():
+    said = str(with_lists(Overall(0.5, 0.4, 0.6), [2.0, 2.0])).splitlines()
+    assert [line.split()[0] for line in said[2:]] == ["hr@1", "what", "novelty@1", "coverage@1"]
+    assert said[-1].split() == ["coverage@1", "0.5000", "(0.4000", "to", "0.6000)"]
+
+
+def test_figures_over_all_lists_survive_json_and_stand_in_tables():
+    report = with_lists(Overall(0.5, 0.4, 0.6), [2.0, 4.0])
+    said = report.to_dict()
+    assert json.loads(json.dumps(said, allow_nan=False)) == said
+    assert said["overall"] == {"coverage@1": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    assert said["means"]["novelty@1"] == 3.0
+    assert side_by_side({"pop": report})["pop"]["coverage@1 (full, by-hand, test)"] == 0.5
+
+
+def test_the_average_of_reports_averages_figures_over_all_lists_and_the_ends_of_their_intervals():
+    one, other = with_lists(Overall(0.5, 0.4, 0.6), [2.0, 4.0]), with_lists(Overall(0.7, 0.65, 0.75), [4.0, 6.0])
+    both = one.averaged([one, other])
+    assert both.overall == {"coverage@1": pytest.approx((0.6, 0.525, 0.675))}
+    assert both.per_user["novelty@1"].tolist() == [3.0, 5.0]
+
+
+def test_a_report_without_lists_averages_with_one_that_has_them_to_one_without():
+    assert with_lists(Overall(0.5, 0.4, 0.6), [2.0]).averaged([report_of([1.0]), report_of([0.0])]).overall == {}

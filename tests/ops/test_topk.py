@@ -41,3 +41,23 @@ def test_a_row_with_too_few_columns_ends_in_minus_one_and_minus_infinity():
 def test_a_column_that_scores_minus_infinity_is_still_a_column():
     index, _ = top_k(np.array([[-np.inf, 0.0]], np.float32), 3)
     assert index.tolist() == [[1, 0, -1]]
+
+
+def test_equal_scores_come_in_an_order_that_is_drawn_per_row_and_equal_in_every_run():
+    score, draw = np.zeros((3000, 4), np.float32), np.random.default_rng(2).integers(1, 2**63, 3000, dtype=np.uint64)
+    index, _ = top_k(score, 2, draw_U=draw)
+    np.testing.assert_array_equal(index, top_k(score, 2, draw_U=draw)[0])
+    # Each of the 12 ordered pairs of 4 columns is as likely as any other: 250 of 3,000 each, sd 15.
+    pairs, count = np.unique(index, axis=0, return_counts=True)
+    assert len(pairs) == 12
+    assert np.all(np.abs(count - 250) < 4 * 15)
+
+
+@settings(deadline=None)
+@given(ranked_blocks(), st.integers(0, 6))
+def test_a_draw_decides_among_equal_scores_only_and_a_shorter_list_is_the_beginning_of_a_longer_one(block, k):
+    score, _, hidden = block
+    draw = np.random.default_rng(3).integers(1, 2**63, len(score), dtype=np.uint64)
+    index, best = top_k(score, k + 3, *ragged(hidden), draw)
+    np.testing.assert_array_equal(best, top_k(score, k + 3, *ragged(hidden))[1])
+    np.testing.assert_array_equal(index[:, :k], top_k(score, k, *ragged(hidden), draw)[0])

@@ -118,6 +118,7 @@ def top_k(rng):
         "k": int(rng.integers(0, 10)),
         "hidden_start": hidden.start.numpy(),
         "hidden_index": hidden.index.numpy(),
+        "draw_U": rng.integers(0, 2**64, len(score_UI), dtype=np.uint64) if rng.random() < 0.5 else None,
     }
 
 
@@ -245,6 +246,14 @@ def sum_neighbours(rng):
     }
 
 
+def cosines_before(rng):
+    """Lists with gaps and repetitions; some columns are empty."""
+    rows = random_lists(rng)
+    listed_Gk = rng.integers(-1, rows.width, (int(rng.integers(1, 5)), int(rng.integers(0, 7))))
+    pattern = {name: value for name, value in pattern_of(rows).items() if name.startswith("column")}
+    return {**pattern, "num_rows": rows.count, "listed_Gk": listed_Gk}
+
+
 CASES = {
     "descent.deal_cells": deal_cells,
     "descent.descend_on_choices": descend_on_choices,
@@ -262,6 +271,7 @@ CASES = {
     "elastic.elastic_net": elastic_net,
     "neighbours.nearest_columns": nearest_columns,
     "neighbours.sum_neighbours": sum_neighbours,
+    "neighbours.cosines_before": cosines_before,
 }
 ALWAYS_SINGLE = ["descent.descend_on_choices", "descent.descend_on_ratings"]
 SMOOTH = ["segments.segment_sum", "segments.segment_softmax", "segments.attentive_sum"]

@@ -138,7 +138,7 @@ def test_metrics_at_other_cut_offs_and_descriptions_have_tables_of_their_own(wri
     assert "NDCG@20" in table(written, "Further metrics under full")
     assert "NDCG@20" not in table(written, "Standings under full")
     lists = table(written, "Lists under full")
-    assert "novelty@10" in lists
+    assert "Novelty@10" in lists
     assert "<strong>" not in lists
 
 

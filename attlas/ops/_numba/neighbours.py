@@ -33,7 +33,7 @@ def nearest_columns(
                 dot = score_I[j] * scale_I[i] * scale_I[j]
                 size = own_I[i] * other_I[j] if kind == 0 else square_I[i] + square_I[j] - dot
                 score_I[j] = dot / (size + shrink)
-        _top_of_row(score_I, np.full(1, i), index_Ik[i], best_Ik[i])
+        _top_of_row(score_I, np.full(1, i), np.uint64(0), index_Ik[i], best_Ik[i])
 
 
 @njit(cache=True, parallel=True, nogil=True)
@@ -44,3 +44,29 @@ def sum_neighbours(list_start, list_index, neighbour_start, neighbour_index, wei
             entry = list_index[t]
             for p in range(neighbour_start[entry], neighbour_start[entry + 1]):
                 out_GI[g, neighbour_index[p]] += weight_T[p]
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def cosines_before(column_start, column_index, num_rows, listed_Gk, out_Gk):
+    """out[g, p] = the sum of cosines of the p-th column of list g with those before it."""
+    size = max(1, len(listed_Gk) // 256)
+    for block in prange((len(listed_Gk) + size - 1) // size):
+        # The sum of the columns so far, each at length 1: one product with it is the sum of all cosines.
+        sum_U = np.zeros(num_rows)
+        for g in range(block * size, min((block + 1) * size, len(listed_Gk))):
+            for p, column in enumerate(listed_Gk[g]):
+                if column >= 0 and column_start[column + 1] > column_start[column]:
+                    out_Gk[g, p] = _add(column_index[column_start[column] : column_start[column + 1]], sum_U)
+            for column in listed_Gk[g]:
+                if column >= 0:
+                    sum_U[column_index[column_start[column] : column_start[column + 1]]] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def _add(rows, sum_U):
+    """Add a column, at length 1, to the sum, and give its product with what the sum was before."""
+    weight, total = 1.0 / np.sqrt(len(rows)), 0.0
+    for row in rows:
+        total += sum_U[row]
+        sum_U[row] += weight
+    return total * weight

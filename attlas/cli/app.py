@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from attlas.cli import option, show
+from attlas.cli.auditing import audit
 from attlas.cli.data import data
 from attlas.errors import ConfigError
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     "[bold]attlas fit --data ratings.csv --model delf --out runs/delf[/bold]",
 )
 app.add_typer(data, name="data")
+app.command()(audit)
 
 
 def _terminal() -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 from attlas.artefact import MANIFEST
 from attlas.audit.data import audit_rows, audit_table
 from attlas.audit.finding import SEVERITIES, Finding, Severity, by_severity, counted, worst
-from attlas.audit.model import audit_model
+from attlas.audit.measuring import Bench
+from attlas.audit.model import of_model
 from attlas.audit.settings import audit_settings
-from attlas.audit.split import audit_split
+from attlas.audit.split import audit_split, of_split
 from attlas.data.given import given_files
 from attlas.data.interactions import Interactions
 from attlas.data.split import Split
@@ -23,7 +25,9 @@ from attlas.experiment import Experiment
 from attlas.loading import DataConfig, load_rows, load_split
 from attlas.recommender import Recommender, load
 from attlas.telling import Teller
-from attlas.trial import measure, refuse_other_data, together
+from attlas.trial import refuse_other_data, together
+
+REPRODUCED = 0.002  # how far a figure may move between machines: a few ranks of near-equal scores
 
 
 @dataclass(frozen=True)
@@ -127,12 +131,35 @@ def _of_run(recommender: Recommender, data: Any, tell: Teller, subject: str) -> 
         raise ConfigError(f"{subject} was made from data in memory, which attlas did not keep; pass them again as data")
     split, found = _loaded(config, None if is_path else data, tell)
     refuse_other_data(split, card, Path(subject))
-    name, codes = card["model"]["name"], tuple(report["protocol"] for report in card["reports"])
-    reports = recommender.reports or [measure(scorer, split, code, experiment.evaluation.k, tell) for code in codes]
-    ranked = tuple(code for code in codes if code != "rating")
-    found += audit_split(split, scorer=scorer if ranked else None, name=name, codes=ranked, tell=tell)
-    found += audit_model(scorer, split, reports, experiment, name=name, tell=tell)
-    return _made(subject, found + _of_card(card))
+    codes = tuple(report["protocol"] for report in card["reports"] if report["protocol"] != "rating") or ("rating",)
+    bench = Bench(scorer, split, codes, experiment.evaluation.k[0], card["model"]["name"], tell)
+    if codes == ("rating",):
+        found += audit_split(split, tell=tell)
+    else:
+        found += of_split(bench)
+    found += audit_settings(experiment, split, subject=bench.name)
+    return _made(subject, [*found, *of_model(bench), *_reported(bench, card["reports"]), *_of_card(card)])
+
+
+def _reported(bench: Bench, reports: list[dict[str, Any]]) -> Iterator[Finding]:
+    """A number that does not come again."""
+    for report in reports:
+        code, known = report["protocol"], bench.all_rows(report["protocol"])
+        told = {
+            name: value for name, value in report["means"].items() if known and known.users is None and name in known.values
+        }
+        for name, value in told.items():
+            again = known.values[name]  # type: ignore[union-attr]
+            if abs(value - again) > REPRODUCED * max(1.0, abs(again)):
+                yield Finding(
+                    "not-reproduced",
+                    "error",
+                    bench.name,
+                    f"{name} is reported as {value:.4f} and measured anew as {again:.4f} ({code})",
+                    abs(value - again),
+                    f"{name} {value:.4f} -> {again:.4f} measured anew ({code})",
+                    "the report is of another model, another split or other code; evaluate again and report that",
+                )
 
 
 def _loaded(config: DataConfig, data: Any, tell: Teller) -> tuple[Split, list[Finding]]:

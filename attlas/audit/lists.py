@@ -83,7 +83,7 @@ def _lists(bench: Bench) -> Lists:
     known = [part.by_user for part in (split.train, split.valid, split.given) if part is not None]
     seen = sum(known[1:], start=known[0])
     parts: list[tuple[np.ndarray, np.ndarray]] = []
-    with bench.tell.bar(f"audit {bench.name} lists", total=len(users)) as bar:
+    with bench.bar("lists") as watch:
         for first in range(0, len(users), scorer.users_at_once):
             block = users[first : first + scorer.users_at_once]
             hidden = seen[block]
@@ -91,7 +91,7 @@ def _lists(bench: Bench) -> Lists:
             popular_VI = np.broadcast_to(count_I, score_VI.shape)
             ours, theirs = (top_k(score, k, hidden.indptr, hidden.indices)[0] for score in (score_VI, popular_VI))
             parts.append((ours, theirs))
-            bar.update(min(first + len(block), len(users)))
+            watch(first + len(block), len(users))
     ours, theirs = (np.concatenate(part) for part in zip(*parts, strict=True))
     is_full = (ours >= 0).all(axis=1)
     return Lists(users[is_full], ours[is_full], theirs[is_full])

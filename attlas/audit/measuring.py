@@ -5,9 +5,9 @@ Shapes: B pairs, U users, I items, N test rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,12 +17,13 @@ from attlas.data.interactions import Interactions
 from attlas.data.split import Split
 from attlas.errors import DataError
 from attlas.evaluation.evaluate import evaluate, evaluate_rows
-from attlas.evaluation.protocols import Scorer, find_protocol
+from attlas.evaluation.protocols import Scorer, Watch, find_protocol
 from attlas.evaluation.report import Report
 from attlas.models.popularity import Popularity
 from attlas.scoring import Scorer as ModelScorer
-from attlas.telling import Bar, Teller
+from attlas.telling import Teller
 
+METRICS = ("hr", "ndcg")  # what effects tell, at the first cut-off
 CELLS = 30_000_000  # scores that one figure may cost; beyond, it is that of users drawn at random
 
 
@@ -108,7 +109,7 @@ class Bench:
     def _figures_of(self, report: Report, split: Split) -> Figures:
         is_whole = len(np.unique(split.test.user)) <= most_users(split, report.protocol)
         return Figures(
-            report.protocol, {name: report.mean(name) for name in report.per_user}, None if is_whole else len(report.users)
+            report.protocol, {name: report.mean(name) for name in self._names}, None if is_whole else len(report.users)
         )
 
     def report(self, code: str) -> Report | None:
@@ -123,9 +124,26 @@ class Bench:
         return found
 
     def _evaluated(self, scorer: Scorer, split: Split, code: str) -> Report:
-        with self.tell.bar(f"audit {self.name} {code}", total=1) as bar:
-            watch = partial(_move, bar)
-            return evaluate(scorer, affordable(split, code), code, k=self.k, metrics=("hr", "ndcg"), watch=watch)
+        with self.bar(code) as watch:
+            return evaluate(scorer, affordable(split, code), code, k=self.k, metrics=METRICS, watch=watch)
+
+    @contextmanager
+    def bar(self, what: str) -> Iterator[Watch]:
+        """A bar for one pass over users, moved by what evaluation takes as ``watch``."""
+        with self.tell.bar(f"audit {self.name} {what}", total=1) as bar:
+            yield lambda done, total: bar.update(done, total=total)
+
+    def trust(self, reports: Iterable[Any]) -> None:
+        """Take these reports as what ``report`` would measure, where they hold what is told and are of all that it measures."""
+        for report in reports:
+            if not isinstance(report, Report) or report.part != "test" or not set(self._names) <= set(report.per_user):
+                continue
+            if affordable(self.split, report.protocol) is self.split:
+                self.kept[f"report {report.protocol}"] = report
+
+    @property
+    def _names(self) -> list[str]:
+        return [f"{name}@{self.k}" for name in METRICS]
 
     def change(self, how: str, *, kept: np.ndarray | None = None, without: np.ndarray | None = None) -> str | None:
         """The figures as they are and with something left out, one protocol after the other; None if none can be told."""
@@ -192,10 +210,6 @@ def affordable(split: Split, code: str) -> Split:
         return split
     drawn = np.random.default_rng(0).choice(users, most, replace=False)
     return _of_rows(split, np.isin(split.test.user, drawn))
-
-
-def _move(bar: Bar, done: int, total: int) -> None:
-    bar.update(done, total=total)
 
 
 def _of_rows(split: Split, kept: np.ndarray) -> Split:

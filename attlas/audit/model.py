@@ -22,8 +22,6 @@ from attlas.models.protocol import task_of
 from attlas.scoring import Scorer
 from attlas.telling import Teller
 
-REPRODUCED = 0.002  # how far a figure may move between machines: a few ranks of near-equal scores
-
 
 def audit_model(
     scorer: Scorer,
@@ -45,16 +43,22 @@ def audit_model(
         name: what it is called; "" takes its class.
         tell: shows bars.
     """
-    task = task_of(scorer.model)
     ranked = [report for report in reports if isinstance(report, Report)]
-    codes = usual_codes(split, tuple(report.protocol for report in ranked)) if task == "ranking" else ("rating",)
-    called = name or type(scorer.model).__name__
+    is_rating, called = task_of(scorer.model) == "rating", name or type(scorer.model).__name__
+    codes = ("rating",) if is_rating and not ranked else usual_codes(split, tuple(report.protocol for report in ranked))
     bench = Bench(scorer, split, codes, ranked[0].k[0] if ranked else 10, called, tell or Teller())
+    bench.trust(ranked)
     found = [] if experiment is None else audit_settings(experiment, split, subject=called)
-    found += [*_trained_on_test(bench), *_reported(bench, reports)]
+    return found + of_model(bench)
+
+
+def of_model(bench: Bench) -> list[Finding]:
+    """What is wrong with the numbers of a bench's model."""
+    found = [*_trained_on_test(bench)]
+    found += _trained_on_test(bench)
     ranking: tuple[Callable[[Bench], Iterator[Finding]], ...] = (of_untrained, of_ties, of_reversal, of_lists)
     either: tuple[Callable[[Bench], Iterator[Finding]], ...] = (of_histories, of_attention)
-    checks = either if task == "rating" else (*ranking, *either)
+    checks = either if bench.codes == ("rating",) else (*ranking, *either)
     return found + [finding for check in checks for finding in check(bench)]
 
 
@@ -73,27 +77,3 @@ def _trained_on_test(bench: Bench) -> Iterator[Finding]:
             bench.change("without them", kept=~is_known) or "every test row was trained on: the number says nothing",
             "fit on split.train; a run trained on all rows has no metric of its own",
         )
-
-
-def _reported(bench: Bench, reports: Sequence[Report | RowReport]) -> Iterator[Finding]:
-    """A number that does not come again."""
-    for report in reports:
-        code = report.protocol if isinstance(report, Report) else report.task
-        if code not in bench.codes or report.part != "test" or (known := bench.all_rows(code)) is None or known.users:
-            continue
-        off = {name: (report.mean(name), value) for name, value in known.values.items() if _has(report, name)}
-        worst = max(off, key=lambda name: abs(off[name][0] - off[name][1]), default=None)
-        if worst is not None and (far := abs(off[worst][0] - off[worst][1])) > REPRODUCED * max(1.0, abs(off[worst][1])):
-            yield Finding(
-                "not-reproduced",
-                "error",
-                bench.name,
-                f"{worst} is reported as {off[worst][0]:.4f} and measured anew as {off[worst][1]:.4f} ({code})",
-                far,
-                f"{worst} {off[worst][0]:.4f} -> {off[worst][1]:.4f} measured anew ({code})",
-                "the report is of another model, another split or other code; evaluate again and report that",
-            )
-
-
-def _has(report: Report | RowReport, name: str) -> bool:
-    return name in (report.per_user if isinstance(report, Report) else report.values)

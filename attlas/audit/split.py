@@ -39,6 +39,11 @@ def audit_split(
         name=name if scorer else "popularity",
         tell=tell or Teller(),
     )
+    return of_split(bench)
+
+
+def of_split(bench: Bench) -> list[Finding]:
+    """What is wrong with a bench's split."""
     checks: tuple[Callable[[Bench], Iterator[Finding]], ...] = (
         _test_in_train,
         _validation,

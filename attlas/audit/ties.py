@@ -24,26 +24,25 @@ from attlas.scoring import Scorer
 def of_ties(bench: Bench) -> Iterator[Finding]:
     """How many held-out items tie with another candidate, and the metric with them first and last."""
     for code in bench.codes:
-        split = affordable(bench.split, code)
-        with bench.tell.bar(f"audit {bench.name} ties", total=1) as bar:
-            watch = lambda done, total, bar=bar: bar.update(done, total=total)  # noqa: E731
-            ranks = rank_held_out(bench.scorer, split, find_protocol(code), watch=watch).ranks
-        share = float(np.mean(ranks.tied > 1))
-        if not share:
+        report = bench.report(code)
+        if report is None or not report.tie_share:
             continue
+        with bench.bar(f"{code} ties") as watch:
+            ranks = rank_held_out(bench.scorer, affordable(bench.split, code), find_protocol(code), watch=watch).ranks
+        share = float(np.mean(ranks.tied > 1))
         first, mean, last = (float(AT_K["ndcg"](each, bench.k).mean()) for each in (_first(ranks), ranks, _last(ranks)))
-        gap = (first - last) / max(mean, 1e-9)
+        luck = (mean - last) / mean if mean else 0.0  # what of the metric the ties give, in the mean over their orders
         assert isinstance(bench.scorer, Scorer)
         is_count = reasons_of(bench.scorer.model) == "popularity"  # whole numbers tie, and everybody expects them to
         yield Finding(
             "ties",
-            "info" if is_count else graded(gap, warning=0.1, error=0.5),
+            "info" if is_count else graded(luck, warning=0.1, error=0.5),
             bench.name,
             f"{percent(share)} of the held-out items have the same score as another candidate ({code})",
             share,
             f"ndcg@{bench.k} {mean:.4f}: {last:.4f} with ties last, {first:.4f} with ties first",
             "attlas averages over all orders; code that sorts may give any of these: compare only what breaks ties alike"
-            + ("" if is_count or gap < 0.1 else ", and find out why so many scores are equal"),
+            + ("" if is_count or luck < 0.1 else ", and find out why so many scores are equal"),
         )
 
 

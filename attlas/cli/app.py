@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from attlas.cli import option, show
+from attlas.cli.auditing import audit
 from attlas.cli.data import data
 from attlas.cli.judging import compare
 from attlas.errors import ConfigError
@@ -25,7 +26,7 @@ app = typer.Typer(
     "[bold]attlas fit --data ratings.csv --model delf --out runs/delf[/bold]",
 )
 app.add_typer(data, name="data")
-for command in (compare,):
+for command in (compare, audit):
     app.command()(command)
 
 

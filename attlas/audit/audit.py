@@ -1,0 +1,229 @@
+"""One audit of whatever there is: a run, a table, settings, a split, rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attlas.artefact import MANIFEST
+from attlas.audit.data import audit_rows, audit_table
+from attlas.audit.finding import SEVERITIES, Finding, Severity, by_severity, counted, worst
+from attlas.audit.measuring import Bench
+from attlas.audit.model import of_model
+from attlas.audit.settings import audit_settings
+from attlas.audit.split import audit_split, of_split
+from attlas.data.given import given_files
+from attlas.data.interactions import Interactions
+from attlas.data.split import Split
+from attlas.errors import ArtefactError, ConfigError
+from attlas.experiment import Experiment
+from attlas.loading import DataConfig, load_rows, load_split
+from attlas.recommender import Recommender, load
+from attlas.telling import Teller
+from attlas.trial import refuse_other_data, together
+
+REPRODUCED = 0.002  # how far a figure may move between machines: a few ranks of near-equal scores
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit has found.
+
+    Attributes:
+        subject: what was looked at.
+        findings: the worst first.
+    """
+
+    subject: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def worst(self) -> Severity | None:
+        """The highest severity; None where nothing was found."""
+        return worst(self.findings)
+
+    def reaches(self, severity: Severity) -> bool:
+        """Whether anything is as bad as that, or worse."""
+        return self.worst is not None and SEVERITIES.index(self.worst) >= SEVERITIES.index(severity)
+
+    def sentence(self) -> str:
+        """``runs/delf: 1 error, 2 warnings, 5 infos``."""
+        count = Counter(finding.severity for finding in self.findings)
+        said = ", ".join(counted(count[severity], severity) for severity in reversed(SEVERITIES) if count[severity])
+        return f"{self.subject}: {said or 'nothing found'}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {
+            "subject": self.subject,
+            "worst": self.worst,
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+
+def audit(
+    subject: Any,
+    *,
+    data: Any = None,
+    config: DataConfig | None = None,
+    tell: Teller | None = None,
+) -> Audit:
+    """Look for what makes a number too good to be true.
+
+    Args:
+        subject: a run folder, a Recommender, a TOML file or an Experiment, a table or a folder of given files, a frame,
+            Interactions or a Split.
+        data: for a run, a Recommender and settings: where the data are now, or the data; None means where they were.
+        config: for data: columns, cleaning and how to split; None guesses.
+        tell: shows bars.
+
+    Raises:
+        ArtefactError: no whole run, or other data than it was made with.
+        ConfigError: settings that do not fit, or data that are needed and not given.
+        DataError: the data cannot be understood.
+    """
+    tell = tell or Teller()
+    if isinstance(subject, str | Path):
+        path = Path(subject)
+        if path.suffix == ".toml":
+            return _of_experiment(Experiment.from_file(path), data, tell, str(path))
+        if (path / MANIFEST).is_file() or (path / "experiment.json").is_file():
+            return _of_run(load(path), data, tell, str(path))
+    if isinstance(subject, Experiment):
+        return _of_experiment(subject, data, tell, subject.data.source or "settings")
+    if isinstance(subject, Recommender):
+        return _of_run(subject, data, tell, subject.card["model"]["name"])
+    if data is not None:
+        raise ConfigError("data goes with a run or with settings; give data alone as what to audit")
+    return _of_data(subject, config or DataConfig(), tell)
+
+
+def _of_data(data: Any, config: DataConfig, tell: Teller) -> Audit:
+    is_path = isinstance(data, str | Path)
+    if is_path:
+        config = dataclasses.replace(config, source=str(data))
+    split, found = _loaded(config, None if is_path else data, tell)
+    return _made(config.source or type(data).__name__, found + audit_split(split, tell=tell))
+
+
+def _of_experiment(experiment: Experiment, data: Any, tell: Teller, subject: str) -> Audit:
+    is_path = isinstance(data, str | Path)
+    config = dataclasses.replace(experiment.data, source=str(data)) if is_path else experiment.data
+    split, found = _loaded(config, None if is_path else data, tell)
+    codes = tuple(code for code in experiment.evaluation.protocol if code != "rating")
+    return _made(subject, found + audit_settings(experiment, split) + audit_split(split, codes=codes, tell=tell))
+
+
+def _of_run(recommender: Recommender, data: Any, tell: Teller, subject: str) -> Audit:
+    card, scorer = recommender.card, recommender.scorer
+    if "final" in card:
+        raise ArtefactError(
+            f"{subject} was trained on all rows, its test rows too, and has no number to audit; audit {card['final']['of']}"
+        )
+    experiment, is_path = Experiment.of(card["experiment"]), isinstance(data, str | Path)
+    config = dataclasses.replace(experiment.data, source=str(data)) if is_path else experiment.data
+    if data is None and not config.source:
+        raise ConfigError(f"{subject} was made from data in memory, which attlas did not keep; pass them again as data")
+    split, found = _loaded(config, None if is_path else data, tell)
+    refuse_other_data(split, card, Path(subject))
+    codes = tuple(report["protocol"] for report in card["reports"] if report["protocol"] != "rating") or ("rating",)
+    bench = Bench(scorer, split, codes, experiment.evaluation.k[0], card["model"]["name"], tell)
+    if codes == ("rating",):
+        found += audit_split(split, tell=tell)
+    else:
+        found += of_split(bench)
+    found += audit_settings(experiment, split, subject=bench.name)
+    return _made(subject, [*found, *of_model(bench), *_reported(bench, card["reports"]), *_of_card(card)])
+
+
+def _reported(bench: Bench, reports: list[dict[str, Any]]) -> Iterator[Finding]:
+    """A number that does not come again."""
+    for report in reports:
+        code, known = report["protocol"], bench.all_rows(report["protocol"])
+        told = {
+            name: value for name, value in report["means"].items() if known and known.users is None and name in known.values
+        }
+        for name, value in told.items():
+            again = known.values[name]  # type: ignore[union-attr]
+            if abs(value - again) > REPRODUCED * max(1.0, abs(again)):
+                yield Finding(
+                    "not-reproduced",
+                    "error",
+                    bench.name,
+                    f"{name} is reported as {value:.4f} and measured anew as {again:.4f} ({code})",
+                    abs(value - again),
+                    f"{name} {value:.4f} -> {again:.4f} measured anew ({code})",
+                    "the report is of another model, another split or other code; evaluate again and report that",
+                )
+
+
+def _loaded(config: DataConfig, data: Any, tell: Teller) -> tuple[Split, list[Finding]]:
+    """The split, and what is wrong with the rows that it was cut from."""
+    rows = load_rows(config, data)
+    split, said = load_split(config, data if rows is None else rows)
+    for sentence in said:
+        tell.say(sentence)
+    if rows is None:
+        found = _of_files(Path(config.source)) if data is None else []
+        return split, found + audit_rows(together(split.train, split.valid, split.given).without_repeats())
+    source = config.source if data is None else data
+    columns, has_repeats = rows.origin.columns, bool(rows.origin.repeats)
+    table = [] if isinstance(source, Interactions) else audit_table(source, config.separator, columns, has_repeats=has_repeats)
+    return split, table + audit_rows(rows)
+
+
+def _of_files(folder: Path) -> list[Finding]:
+    """Files of a given split that hold the same bytes: a validation file that is the test, or a test that is training."""
+    test = given_files(folder)["test"]
+    wanted = _hash(test)
+    same = [
+        file
+        for file in sorted(folder.iterdir())
+        if file.is_file() and file != test and file.stat().st_size == test.stat().st_size
+    ]
+    return [
+        Finding(
+            "validation-is-test",
+            "error",
+            "files",
+            f"{file.name} is {test.name} again, byte by byte",
+            1.0,
+            "whoever stops early or chooses settings by it has chosen by the test, and numbers published so are too high",
+            "attlas does not read it; cut validation from training: [data] validation",
+        )
+        for file in same
+        if _hash(file) == wanted
+    ]
+
+
+def _of_card(card: dict[str, Any]) -> list[Finding]:
+    """What the history of a run says: one that was still getting better when its epochs were over."""
+    valid, done = card["training"]["valid"], card["training"]["epochs"]
+    limit = card["experiment"]["training"]["epochs"]
+    if not valid or valid["epoch"] != limit or done != limit or limit == 1 or len(card["training"]["losses"]) < 2:
+        return []
+    return [
+        Finding(
+            "still-rising",
+            "info",
+            card["model"]["name"],
+            f"its best epoch is its last, {limit}: it was getting better when its epochs were over",
+            float(limit),
+            f"{valid['metric']} on validation was {valid['value']:.4f} and rising; more epochs may give more",
+            "fit with more epochs; a rival that was trained to its end is not to be compared with it",
+        )
+    ]
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _made(subject: str, found: list[Finding]) -> Audit:
+    return Audit(subject, tuple(by_severity(found)))

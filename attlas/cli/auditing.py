@@ -1,0 +1,73 @@
+"""attlas audit: what makes a number too good to be true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from attlas.cli import option, show
+from attlas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from attlas.audit.audit import Audit
+
+
+@option.with_table
+def audit(
+    table: dict[str, Any],
+    subject: Annotated[Path | None, typer.Argument(help="A run folder or a TOML file.", show_default=False)] = None,
+    data: option.Data = None,
+    split: option.Split = None,
+    validation: option.Validation = None,
+    separator: Annotated[str | None, typer.Option(help="What stands between the columns.", show_default="guessed")] = None,
+    seed: Annotated[int | None, typer.Option(help="What a random split depends on.", show_default="1")] = None,
+    fail_on: Annotated[
+        Literal["error", "warning", "never"], typer.Option(help="End with exit code 1 from this severity on.")
+    ] = "error",
+    as_json: option.Json = False,
+) -> None:
+    """Look for what makes a number too good to be true: in a run, in data, or in settings before they are trained.
+
+    Examples: [bold]attlas audit runs/delf[/bold]
+
+    [bold]attlas audit --data ratings.csv --split leave-last-out[/bold]
+
+    [bold]attlas audit configs/delf-film-club.toml[/bold]
+
+    An error means that the number cannot be trusted, a warning that it may mislead; the rest is worth knowing.
+    """
+    from attlas.audit.audit import audit as look
+    from attlas.loading import DataConfig
+    from attlas.settings import build
+    from attlas.telling import Terminal
+
+    of_table = {"split": split, "validation": validation, "separator": separator, "seed": seed, **table}
+    given = {name: value for name, value in of_table.items() if value is not None}
+    _refuse_unfit(subject, data, list(given))
+    config = build(DataConfig, given, where="data") if subject is None else None
+    found = look(data if subject is None else subject, data=data if subject else None, config=config, tell=Terminal())
+    if as_json:
+        show.show_json(found.to_dict())
+    else:
+        _show(found)
+    if fail_on != "never" and found.reaches(fail_on):
+        raise typer.Exit(1)
+
+
+def _refuse_unfit(subject: Path | None, data: str | None, given: list[str]) -> None:
+    if subject is None and data is None:
+        raise ConfigError("nothing to audit; give a run folder, a TOML file, or --data ratings.csv")
+    if subject is not None and given:
+        raise ConfigError(f"{subject} says itself how its data are read and split; leave out {', '.join(given)}")
+
+
+def _show(found: Audit) -> None:
+    rows = [
+        {**finding.to_dict(), "what was seen": finding.sentence, "what to do": finding.advice} for finding in found.findings
+    ]
+    columns = ("severity", "code", "what was seen", "effect", "what to do")
+    if rows:
+        show.show_table(rows, columns)
+    show.show_sentences([found.sentence()])

@@ -1,0 +1,35 @@
+"""On clean data nothing is above info: an audit that cries wolf is not read."""
+
+from __future__ import annotations
+
+import pytest
+
+import attlas
+from attlas.audit.audit import audit
+from attlas.audit.data import audit_rows
+from attlas.audit.together import audit_together
+from attlas.data.split import CODES
+from attlas.evaluation.evaluate import evaluate
+from tests.audit.clean import SMALL, club, fitted, with_candidates
+
+SEEDS = range(1, 21)
+WAYS = [code for code in CODES if code != "auto"]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_is_above_info_for_honest_models_of_clean_data(seed: int) -> None:
+    data = club(seed)
+    split = attlas.split(data, WAYS[seed % len(WAYS)], seed)
+    if split.given is None:
+        split = with_candidates(split)
+    found = audit_rows(data)
+    reports = {}
+    for name in SMALL:
+        recommender = fitted(name, split, seed=seed)
+        audited = audit(recommender, data=split)
+        found += audited.findings
+        assert {finding.code for finding in audited.findings} >= {"popularity-lists"}, "the model itself was not looked at"
+        codes = ("full",) if split.candidates is None else ("full", "ncf")
+        reports[name] = {code: evaluate(recommender.scorer, split, code) for code in codes}
+    found += audit_together(reports)
+    assert [finding for finding in found if finding.severity != "info"] == []

@@ -32,8 +32,7 @@ def rows(comparison: Comparison, protocol: str) -> list[dict[str, Any]]:
         ConfigError: nobody was measured under it, or their numbers do not compare.
     """
     table = standings(comparison, protocol)
-    lead, *others = table.metrics
-    beside = [name for name in others if name.partition("@")[0] in ("hr", "recall") or "corrected" in name]
+    lead, *beside = table.metrics
     found = []
     for line in table.lines:
         mean, each = line.mean(lead), line.contender
@@ -41,8 +40,8 @@ def rows(comparison: Comparison, protocol: str) -> list[dict[str, Any]]:
         row[metric_name(lead)] = _with_spread(line, lead)
         row["95 % interval"] = "" if mean is None else f"{printed(mean.low)} to {printed(mean.high)}"
         row |= {metric_name(name): line.value(name) for name in beside}
-        row |= {"valid": each.valid.get("value"), "trials": len(each.tried)}
-        found.append(row | {"fit s": f"{each.fit_seconds:,.1f}", "search s": f"{each.search_seconds:,.1f}"})
+        row |= {"valid": each.valid.get("value"), "trials": len(each.tried), "fit s": f"{each.fit_seconds:,.1f}"}
+        found.append(row | {"search s": f"{each.search_seconds:,.1f}" if each.tried else "–"})
     return found
 
 
@@ -130,7 +129,7 @@ def _cell(table: Standings, line: Line, metric: str, *, is_near: bool) -> _Cell:
 
 def _costs(each: Contender) -> list[_Cell]:
     valid = each.valid.get("value")
-    seconds = (f"{each.search_seconds:,.1f} s", f"{each.fit_seconds:,.1f} s")
+    seconds = (f"{each.search_seconds:,.1f} s" if each.tried else "–", f"{each.fit_seconds:,.1f} s")
     return [_Cell(text) for text in ("–" if valid is None else printed(valid), str(len(each.tried)), *seconds)]
 
 

@@ -124,7 +124,7 @@ def _quality(comparison: Comparison, entries: list[Entry]) -> list[Chart]:
     )
     took = {each.name: max(each.search_seconds, BRIEFEST) for each in comparison.contenders if each.tried}
     if not took:
-        return [replace(leading, is_wide=True), fits]
+        return [replace(chart, is_wide=True) for chart in (leading, fits)]
     searches = quality_against_seconds(
         [replace(entry, seconds=took.get(entry.name)) for entry in entries],
         metric,

@@ -24,7 +24,7 @@ def tally(comparison: Comparison) -> str:
     everything = [*comparison.findings, *(found for each in comparison.contenders for found in each.findings)]
     counts = {severity: sum(_severity(found) == severity for found in everything) for severity in SEVERITIES}
     said = [_counted(count, severity) for severity, count in counts.items() if count]
-    return ", ".join(said) or "none"
+    return ", ".join(said) or "no findings"
 
 
 def _counted(count: int, severity: str) -> str:

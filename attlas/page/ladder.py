@@ -75,7 +75,7 @@ def _protocol(comparison: Comparison, table: Standings, *, is_first: bool) -> st
     shown = _table(table, table.metrics, label, comparison=comparison if is_first else None, near=near, is_goal=True)
     if table.further:
         more = _table(table, table.further, f"Further metrics under {table.protocol}", is_goal=True)
-        shown += f'<details class="more"><summary>At other cut-offs</summary>{more}</details>'
+        shown += f'<details class="more"><summary>Further metrics</summary>{more}</details>'
     head = f'<h3>Protocol {escape(table.protocol)} <span class="code">({escape(table.code)})</span></h3>'
     return f'<div class="protocol">{head}<p class="aside">{escape(" ".join(filter(None, said)))}</p>{shown}</div>'
 

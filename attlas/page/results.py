@@ -14,6 +14,7 @@ from attlas.evaluation.metrics import metric_name
 from attlas.evaluation.report import Mean, Report
 from attlas.telling import Teller
 
+MAIN = ("ndcg", "hr", "recall")
 GOALS = ("ndcg", "hr", "recall", "precision", "map", "mrr", "auc")  # more is better; all else describes
 
 
@@ -61,8 +62,8 @@ class Standings:
     Attributes:
         protocol: its code.
         code: what all these numbers share: protocol, split and part.
-        metrics: the goals under the cut-off of the leading metric, which comes first, and those without a cut-off.
-        further: the goals under other cut-offs.
+        metrics: the leading metric, the main ones under its cut-off, and where candidates are sampled its correction.
+        further: all other goals.
         descriptions: what tells of the lists without being better or worse.
         lines: best first.
     """
@@ -100,7 +101,8 @@ def standings(comparison: Comparison, protocol: str) -> Standings:
     measured = [name for name in names if any(_value(report, name) is not None for _, report in pooled)]
     goals = [name for name in measured if name.partition("@")[0] in GOALS]
     lead = comparison.metric if comparison.metric in measured else goals[0]
-    main = [name for name in goals if _cut(name) in ("", _cut(lead))]
+    cut = lead.partition("@")[2]
+    main = [name for name in goals if name in (lead, f"{lead} corrected", *(f"{each}@{cut}" for each in MAIN))]
     values = {each.name: _value(report, lead) for each, report in pooled}
     ordered = sorted(pooled, key=lambda pair: np.inf if (value := values[pair[0].name]) is None else -value)
     return Standings(
@@ -177,10 +179,6 @@ def chosen(comparison: Comparison) -> str:
 def printed(value: float) -> str:
     """A figure as every table of a comparison prints it: with four decimals, and with one from 10 on."""
     return f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
-
-
-def _cut(metric: str) -> str:
-    return metric.partition("@")[2].partition(" ")[0]
 
 
 def _overall(report: Report) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ import typer
 
 from attlas.cli import option, show
 from attlas.cli.data import data
+from attlas.cli.tuning import tune
 from attlas.errors import ConfigError
 
 app = typer.Typer(
@@ -114,6 +115,9 @@ def fit(
     }
     card = fit_from_options(config, tables, setting or [], out=out, resume=resume, final=final, tell=_terminal())
     return show.show_json(card) if as_json else show.show_reports(card["reports"], title=show.heading(card))
+
+
+app.command()(tune)
 
 
 @app.command()

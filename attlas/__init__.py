@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from attlas.recommender import Recommender as Recommender
     from attlas.recommender import load as load
     from attlas.runner import fit as fit
+    from attlas.search.tuning import tune as tune
 
 settle()
 
@@ -47,6 +48,7 @@ _PLACES = {
     "read_split": "attlas.data.split",
     "simulate": "attlas.data.simulate",
     "split": "attlas.data.split",
+    "tune": "attlas.search.tuning",
 }
 __all__ = [*_PLACES]
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from attlas.audit.finding import Finding, counted
 from attlas.errors import ConfigError
+from attlas.evaluation.codes import Code
 from attlas.evaluation.protocols import PROTOCOLS
 from attlas.evaluation.report import Report
 
@@ -42,7 +43,7 @@ def audit_together(reports: Mapping[str, Mapping[str, Report]], *, metric: str |
 def _unlike(rankings: Mapping[str, Mapping[str, Report]], code: str) -> Iterator[Finding]:
     """Reports of one protocol that are not of one split and one set of users."""
     known = {name: reports[code] for name, reports in rankings.items() if code in reports}
-    kinds: dict[tuple[str, tuple[int, int], bytes], list[str]] = {}
+    kinds: dict[tuple[Code, tuple[int, int], bytes], list[str]] = {}
     for name, report in known.items():
         kinds.setdefault((report.code, report.num_candidates, report.users.tobytes()), []).append(name)
     if len(kinds) > 1:

@@ -12,6 +12,7 @@ from attlas.cli import option, show
 from attlas.cli.auditing import audit
 from attlas.cli.data import data
 from attlas.cli.judging import compare
+from attlas.cli.tuning import tune
 from attlas.errors import ConfigError
 
 app = typer.Typer(
@@ -26,7 +27,7 @@ app = typer.Typer(
     "[bold]attlas fit --data ratings.csv --model delf --out runs/delf[/bold]",
 )
 app.add_typer(data, name="data")
-for command in (compare, audit):
+for command in (compare, tune, audit):
     app.command()(command)
 
 

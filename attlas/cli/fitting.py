@@ -43,7 +43,7 @@ def fit_from_options(
             card = fit_final(final, data=options["data"]["source"], out=out, tell=tell).card
             tell.say(f"the final model is in {folder}")
         else:
-            experiment = recall(resume).experiment if resume else Experiment.of(_merged(config, options, settings))
+            experiment = recall(resume).experiment if resume else Experiment.of(merged(config, options, settings))
             card = run(experiment, out=folder, resume=resume is not None, tell=tell).card
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; {_kept(folder)}") from None
@@ -60,20 +60,29 @@ def _kept(folder: Path | None) -> str:
     return f"{folder} is finished" if (folder / MANIFEST).is_file() else "nothing had begun"
 
 
-def _merged(config: Path | None, options: dict[str, dict[str, Any]], settings: list[str]) -> dict[str, Any]:
+def merged(config: Path | None, options: dict[str, dict[str, Any]], settings: list[str]) -> dict[str, Any]:
+    """The tables of a TOML file with options over them, and ``--set`` over both.
+
+    Raises:
+        ConfigError: there is neither a file nor data and a model.
+    """
     tables: dict[str, Any] = read_toml(config) if config else {}
     if config is None and options["data"]["source"] is None:
         raise ConfigError("nothing to learn from; give --data ratings.csv, or a TOML file")
     if config is None and options["model"]["name"] is None:
         raise ConfigError("no model was named; give --model NAME, one of those that attlas models lists")
     given = {name: {key: value for key, value in table.items() if value is not None} for name, table in options.items()}
-    for name, table in [*given.items(), *_assigned(settings).items()]:
+    for name, table in [*given.items(), *assigned(settings).items()]:
         tables[name] = {**tables.get(name, {}), **table}
     return tables
 
 
-def _assigned(settings: list[str]) -> dict[str, dict[str, Any]]:
-    """``table.key=value`` by table; values are written as in TOML, and what is none is text."""
+def assigned(settings: list[str]) -> dict[str, dict[str, Any]]:
+    """``table.key=value`` by table; values are written as in TOML, and what is none is text.
+
+    Raises:
+        ConfigError: a setting that is written another way.
+    """
     tables: dict[str, dict[str, Any]] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from attlas.artefact import MANIFEST
+from attlas.audit.model import audit_model
 from attlas.data.inputs import Sizes
 from attlas.data.split import Split
 from attlas.errors import ArtefactError
@@ -164,7 +165,7 @@ def _fit(
     facts: dict[str, Any] = {"seed": seed, "fit_seconds": made.card["training"]["seconds"]}
     if is_first:
         kept(run, made)
-    facts |= _looked_at(made, split, name, experiment) if is_first else {"popularity": None, "findings": []}
+    facts |= _looked_at(made, split, name, experiment, tell) if is_first else {"popularity": None, "findings": []}
     facts["wall_seconds"] = time.perf_counter() - began
     write_reports(path, {report.protocol: report for report in made.reports}, facts)
     if not is_first:
@@ -172,10 +173,11 @@ def _fit(
     return read_reports(path)
 
 
-def _looked_at(made: Recommender, split: Split, name: str, experiment: Experiment) -> dict[str, Any]:
+def _looked_at(made: Recommender, split: Split, name: str, experiment: Experiment, tell: Teller) -> dict[str, Any]:
     """What needs the model itself and not only its reports."""
     found = by_popularity({name: made.scorer}, split, "full", experiment.metric)
-    return {"popularity": dataclasses.asdict(found), "findings": []}
+    findings = audit_model(made.scorer, split, made.reports, experiment, name=name, tell=tell)
+    return {"popularity": dataclasses.asdict(found), "findings": [finding.to_dict() for finding in findings]}
 
 
 def _breakdown(plain: dict[str, Any] | None) -> Breakdown | None:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from attlas.artefact import move_into_place
+from attlas.audit.split import audit_split
+from attlas.audit.together import audit_together
 from attlas.comparing.cell import run_cell
 from attlas.comparing.plan import Entrant, Plan
 from attlas.comparing.predicting import refuse_too_slow
@@ -29,6 +31,7 @@ from attlas.evaluation.significance import compare_pairs
 from attlas.experiment import versions
 from attlas.loading import load_split
 from attlas.page.comparison import write_comparison
+from attlas.page.results import measure_intervals
 from attlas.telling import Teller, default_teller
 from attlas.training.checkpoint import write_whole
 from attlas.trial import Trial, fingerprints
@@ -89,8 +92,9 @@ def run_plan(plan: Plan, *, out: str | Path, data: Any = None, tell: Teller | No
     contenders, skipped = _run_all(plan, entrants, split, folder, tell)
     if not contenders:
         raise ConfigError("no model was left to compare: " + "; ".join(each.reason for each in skipped))
-    found = _compared(plan, contenders, skipped, split)
-    for sentence in _write(found, folder):
+    tell.say("auditing, testing, drawing")
+    found = _compared(plan, contenders, skipped, split, tell)
+    for sentence in _write(found, folder, tell):
         tell.say(sentence)
     return found
 
@@ -179,8 +183,10 @@ def _run_one(
         return Skipped(name, model, str(error))
 
 
-def _compared(plan: Plan, contenders: list[Contender], skipped: list[Skipped], split: Split) -> Comparison:
+def _compared(plan: Plan, contenders: list[Contender], skipped: list[Skipped], split: Split, tell: Teller) -> Comparison:
     metric, code = plan.compare.metric, "full"
+    together = {each.name: {code: each.pooled(code) for code in each.reports[0]} for each in contenders}
+    findings = audit_split(split, tell=tell) + audit_together(together, metric=metric)
     pooled = {each.name: each.pooled(code) for each in contenders}
     parts = {"train": split.train, "valid": split.valid, "test": split.test}
     return Comparison(
@@ -191,7 +197,7 @@ def _compared(plan: Plan, contenders: list[Contender], skipped: list[Skipped], s
         pairs=tuple(compare_pairs({each.name: each.values(code, metric) for each in contenders}, metric)),
         winner=max(contenders, key=lambda each: each.valid["value"]).name,
         activity=by_activity(pooled, split, metric),
-        findings=(),
+        findings=tuple(finding.to_dict() for finding in findings),
         data={
             "source": split.train.origin.source,
             "split": split.code,
@@ -206,8 +212,9 @@ def _compared(plan: Plan, contenders: list[Contender], skipped: list[Skipped], s
     )
 
 
-def _write(found: Comparison, folder: Path) -> list[str]:
+def _write(found: Comparison, folder: Path, tell: Teller) -> list[str]:
     """The tables, the page and the winner's run; what could not be shown is returned."""
+    measure_intervals(found, tell)
     write_whole(folder / "comparison.json", (json.dumps(to_dict(found), indent=2, ensure_ascii=False) + "\n").encode())
     write_whole(folder / "table.md", markdown(found).encode())
     write_whole(folder / "table.tex", latex(found).encode())
@@ -221,4 +228,4 @@ def _write(found: Comparison, folder: Path) -> list[str]:
         f"attlas fit --final {folder / 'winner'}": "train it anew on all rows",
         f"attlas compare --resume {folder}": "write this page again",
     }
-    return write_comparison(found, folder / "report.html", commands=commands)
+    return write_comparison(found, folder / "report.html", commands=commands, tell=tell)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import time
-import uuid
 from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from attlas.data.split import Split
-from attlas.errors import ArtefactError, AttlasError, ConfigError
+from attlas.errors import AttlasError, ConfigError
 from attlas.experiment import EvaluationConfig, Experiment
 from attlas.search.blind import without_test
 from attlas.search.loop import sentence, work
+from attlas.search.note import Budget, described, noted, study_name
 from attlas.search.plan import Plan
 from attlas.search.space import count, learns_in_epochs, space_of, with_settings
 from attlas.search.study import Study, quiet, study_file, without_password
@@ -24,17 +21,7 @@ from attlas.search.tried import Searched as Searched
 from attlas.search.tried import Tried as Tried
 from attlas.search.workers import work_together
 from attlas.telling import Bar, Teller
-from attlas.training.checkpoint import write_whole
-from attlas.trial import Trial, fingerprints
-
-NOTE = "search.json"
-SAID = {
-    "experiment": "experiment differs",
-    "fixed": "fixed settings differ",
-    "space": "search space differs",
-    "data": "training, validation or given rows differ",
-    "storage": "study has another address",
-}
+from attlas.trial import Trial
 
 
 def search(
@@ -75,8 +62,34 @@ def search(
     sought = dataclasses.replace(experiment, evaluation=EvaluationConfig())  # protocols are about the test part
     Trial(sought, seen, None, tell)  # what fails with the experiment's own settings, memory too, fails now
     with quiet():
-        plan = _planned(sought, seen, folder, trials, seconds, storage, fixed)
+        plan = _planned(experiment, sought, seen, folder, Budget(trials, seconds, workers), storage, fixed)
         return _gathered(experiment, *_session(plan, workers, tell))
+
+
+def _planned(
+    experiment: Experiment,
+    sought: Experiment,
+    seen: Split,
+    folder: Path,
+    budget: Budget,
+    storage: str | None,
+    fixed: Collection[str],
+) -> Plan:
+    space = space_of(sought, fixed)
+    what = described(experiment, seen, space, fixed, without_password(storage) if storage else None)
+    home = noted(folder, what, budget)
+    return Plan(
+        experiment=sought,
+        split=seen,
+        folder=folder,
+        space=space,
+        trials=int(min(budget.trials, count(space))),
+        seconds=budget.seconds,
+        storage=storage or study_file(folder / "study.db"),
+        study=study_name(experiment.model["name"], what),
+        home=home,
+        began=time.monotonic(),
+    )
 
 
 def _refuse_nothing(**given: float | None) -> None:
@@ -111,70 +124,6 @@ class _Telling:
         self.done += 1
         self.bar.update(self.done)
         self.tell.say(sentence(tried, of, self.metric))
-
-
-def _planned(
-    experiment: Experiment,
-    split: Split,
-    folder: Path,
-    trials: int,
-    seconds: float | None,
-    storage: str | None,
-    fixed: Collection[str],
-) -> Plan:
-    space = space_of(experiment, fixed)
-    what = {
-        "experiment": experiment.to_dict(),
-        "fixed": sorted(fixed),
-        "space": {key: dataclasses.asdict(choices) for key, choices in space.items()},
-        "data": {**fingerprints(split), "valid_fingerprint": split.valid.fingerprint if split.valid else None},
-        "storage": without_password(storage) if storage else None,
-    }
-    what = json.loads(json.dumps(what))
-    home = _home(folder, what)
-    code = hashlib.sha256(json.dumps({**what, "storage": None}, sort_keys=True).encode()).hexdigest()[:12]
-    return Plan(
-        experiment=experiment,
-        split=split,
-        folder=folder,
-        space=space,
-        trials=int(min(trials, count(space))),
-        seconds=seconds,
-        storage=storage or study_file(folder / "study.db"),
-        study=f"attlas {experiment.model['name']} {code}",
-        home=home,
-        began=time.monotonic(),
-    )
-
-
-def _home(folder: Path, what: dict[str, Any]) -> str:
-    """The word for this folder, noted there with what is searched."""
-    path = folder / NOTE
-    if not path.exists():
-        write_whole(path, (json.dumps({"home": uuid.uuid4().hex, **what}, indent=2) + "\n").encode())
-    noted = read_note(folder)
-    for name, value in what.items():
-        if noted.get(name) != value:
-            raise ArtefactError(f"{folder} holds another search: its {SAID[name]}; choose another folder")
-    home: str = noted["home"]
-    return home
-
-
-def read_note(folder: Path) -> dict[str, Any]:
-    """What is searched in a folder.
-
-    Raises:
-        ArtefactError: nothing is, or the note is not whole.
-    """
-    try:
-        noted: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-        return noted
-    except OSError as error:
-        raise ArtefactError(
-            f"{folder} holds no search to resume; begin one with: attlas tune --data FILE --model NAME --out {folder}"
-        ) from error
-    except ValueError as error:
-        raise ArtefactError(f"{folder / NOTE} is not whole; delete the folder and search anew") from error
 
 
 def _gathered(experiment: Experiment, tried: tuple[Tried, ...], seconds: float) -> Searched:

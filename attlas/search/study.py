@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -68,7 +68,7 @@ class Study:
 
         Processes ask one after the other, so that none sees the trials of another half begun.
         """
-        with turn(self.plan.folder / "trials" / "turn.lock"):
+        with self._turn():
             trials = self.rows()
             for left in (trial for trial in trials if self._is_ours_and_runs(trial)):
                 lock = claim(self.plan.lock(left.number))
@@ -137,12 +137,16 @@ class Study:
         return [[values[epoch] for epoch in sorted(values)] for values in done]
 
     def end(self, begun: Begun, tried: Tried) -> None:
-        """Note what a trial found, and forget its progress."""
-        self.storage.set_trial_user_attr(begun.row, "tried", {**tried.to_dict(), "ended": self.plan.spent()})
+        """Note what a trial found, and forget its progress; in turn, lest others take it for one that was left."""
         state = self.optuna.trial.TrialState[STATES[tried.state]]
-        self.storage.set_trial_state_values(begun.row, state, None if tried.value is None else [tried.value])
-        shutil.rmtree(self.plan.trial_folder(begun.number), ignore_errors=True)
-        self.plan.lock(begun.number).unlink(missing_ok=True)
+        with self._turn():
+            self.storage.set_trial_user_attr(begun.row, "tried", {**tried.to_dict(), "ended": self.plan.spent()})
+            self.storage.set_trial_state_values(begun.row, state, None if tried.value is None else [tried.value])
+            shutil.rmtree(self.plan.trial_folder(begun.number), ignore_errors=True)
+            self.plan.lock(begun.number).unlink(missing_ok=True)
+
+    def _turn(self) -> AbstractContextManager[None]:
+        return turn(self.plan.folder / "trials" / "turn.lock")
 
     def tried(self) -> tuple[Tried, ...]:
         """What every finished trial found."""

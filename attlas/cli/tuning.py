@@ -129,7 +129,7 @@ def _show(folder: Path, found: Searched) -> None:
             "state": one.state,
             metric: one.value,
             "epoch": one.epoch if one.curve else None,
-            "seconds": round(one.seconds, 1),
+            "seconds": f"{one.seconds:.1f}",
             **{key: f"{value:.4g}" if isinstance(value, float) else str(value) for key, value in one.settings.items()},
         }
         for one in found.tried

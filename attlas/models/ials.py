@@ -73,7 +73,7 @@ class IALS(nn.Module):
     search_space: ClassVar[Space] = {
         "model.embedding_dim": Choice((32, 64, 128, 256)),
         "model.unobserved_weight": Span(0.003, 1.0, log=True),
-        "model.l2": Span(0.0003, 0.1, log=True),
+        "model.l2": Span(0.0003, 0.3, log=True),
     }
 
     def __init__(self, sizes: Sizes, config: Config | None = None):

@@ -57,7 +57,7 @@ class SLIM(nn.Module):
 
     search_space: ClassVar[Space] = {
         "model.l1": Span(0.1, 30.0, log=True),
-        "model.l2": Span(10.0, 5_000.0, log=True),
+        "model.l2": Span(1.0, 2_000.0, log=True),
     }
 
     def __init__(self, sizes: Sizes, config: Config | None = None):

@@ -72,3 +72,26 @@ def test_patience_that_need_not_remember_copies_no_weights_and_leaves_the_model_
     patience(1)
     assert (patience.best, patience.best_epoch, patience.weights) == (0.5, 1, {})
     patience.keep_best()
+
+
+def test_a_word_of_halt_stops_it_and_is_kept():
+    heard: list[list[float]] = []
+
+    def halt(values: list[float]) -> str:
+        heard.append(list(values))
+        return "enough" if len(values) == 2 else ""
+
+    to_come = iter([0.1, 0.2, 0.3])
+    patience = Patience(nn.Linear(1, 1), lambda: next(to_come), epochs=5, halt=halt)
+    assert [patience(1), patience.halted] == [False, ""]
+    assert [patience(2), patience.halted] == [True, "enough"]
+    assert heard == [[0.1], [0.1, 0.2]]
+    resumed = Patience(nn.Linear(1, 1), lambda: 0.0, epochs=5)
+    resumed.restore(*patience.state())
+    assert resumed.halted == "enough"
+
+
+def test_what_a_checkpoint_of_before_does_not_know_was_not_halted():
+    patience = Patience(nn.Linear(1, 1), lambda: 0.0, epochs=5)
+    patience.restore({"best": 0.3, "best_epoch": 2, "values": [0.1, 0.3]}, {})
+    assert (patience.best_epoch, patience.halted) == (2, "")

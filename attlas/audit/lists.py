@@ -19,7 +19,7 @@ from attlas.strangers import OpenScorer
 
 SAMPLE = 1_000  # users whose lists are looked at
 HEAD = 0.1  # of the items: the most popular tenth
-SAME = 0.98  # of a list's places; lists that agree so far with popularity's are popularity's
+SAME = 0.995  # of a list's places; lists that agree so far with popularity's are popularity's
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,12 +20,14 @@ from attlas.evaluation.report import Report
 from attlas.models.protocol import reasons_of
 from attlas.scoring import Scorer
 
+FEW = 0.01  # of the held-out items; fewer ties move no metric
+
 
 def of_ties(bench: Bench) -> Iterator[Finding]:
     """How many held-out items tie with another candidate, and the metric with them first and last."""
     for code in bench.codes:
         report = bench.report(code)
-        if report is None or not report.tie_share:
+        if report is None or report.tie_share < FEW:
             continue
         with bench.bar(f"{code} ties") as watch:
             ranks = rank_held_out(bench.scorer, affordable(bench.split, code), find_protocol(code), watch=watch).ranks

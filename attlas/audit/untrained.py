@@ -61,11 +61,13 @@ def _effect(bench: Bench, code: str, is_untrained_I: np.ndarray) -> tuple[bool, 
         return False, ""
     told = f"{bench.name}: {before.to(after, 'when such items are no candidates and no targets')}"
     falls = any(after.values[name] < FALL * value for name, value in before.values.items())
+    if is_cold_N.sum() < FEWEST:
+        return False, told
     cold, warm = bench.figures(code, kept=is_cold_N), bench.figures(code, kept=~is_cold_N)
     if cold and warm:
         told += f", of such targets alone {cold.spoken()}"
         falls |= all(cold.values[name] > value for name, value in warm.values.items())
-    return falls and int(is_cold_N.sum()) >= FEWEST, told
+    return falls, told
 
 
 def _tied(bench: Bench, is_untrained_I: np.ndarray) -> float:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from attlas.process import settle
 
 if TYPE_CHECKING:
+    from attlas.auditing.audit import audit as audit
     from attlas.comparing.compare import compare as compare
     from attlas.data.interactions import Interactions as Interactions
     from attlas.data.readers import read as read
@@ -39,6 +40,7 @@ _PLACES = {
     "Interactions": "attlas.data.interactions",
     "Recommender": "attlas.recommender",
     "Split": "attlas.data.split",
+    "audit": "attlas.auditing.audit",
     "compare": "attlas.comparing.compare",
     "evaluate": "attlas.evaluation.evaluate",
     "fit": "attlas.runner",

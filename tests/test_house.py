@@ -31,7 +31,7 @@ FLOORS: list[set[str]] = [
     {"recommender", "artefact", "answers", "reasons", "explanation", "catalogue", "evaluation"},
     {"loading", "experiment", "trial", "final", "runner", "export"},
     {"search"},
-    {"comparing", "audit", "faithfulness", "demo", "page"},
+    {"comparing", "auditing", "faithfulness", "demo", "page"},
     {"cli", "web", "__main__"},
 ]
 FACADE_FLOOR = 9  # what `import attlas` offers comes from floor 8 at the highest
@@ -41,7 +41,7 @@ SIDEWAYS |= {(room, "errors") for room in FLOORS[0]}
 STAGES = ("loading", "experiment", "trial", "final", "runner")  # each knows those before it
 SIDEWAYS |= {(one, other) for place, one in enumerate(STAGES) for other in STAGES[:place]}
 SIDEWAYS |= {("strangers", "scoring"), ("runner", "export"), ("__main__", "cli"), ("demo", "page")}
-SIDEWAYS |= {("comparing", "audit"), ("comparing", "page")}
+SIDEWAYS |= {("comparing", "auditing"), ("comparing", "page")}
 
 METRICS = re.compile(r"(hr|ndcg|recall|precision|map|mrr|auc)(@\d+)?")
 MAY_DIFFERENTIATE = {"attlas/training/fit.py", "attlas/strangers.py"}

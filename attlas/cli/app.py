@@ -10,8 +10,8 @@ import typer
 
 from attlas.cli import option, show
 from attlas.cli.auditing import audit
+from attlas.cli.comparing import compare
 from attlas.cli.data import data
-from attlas.cli.judging import compare
 from attlas.cli.tuning import tune
 from attlas.errors import ConfigError
 

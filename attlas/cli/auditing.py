@@ -11,7 +11,7 @@ from attlas.cli import option, show
 from attlas.errors import ConfigError
 
 if TYPE_CHECKING:
-    from attlas.audit.audit import Audit
+    from attlas.auditing.audit import Audit
 
 
 @option.with_table
@@ -38,7 +38,7 @@ def audit(
 
     An error means that the number cannot be trusted, a warning that it may mislead; the rest is worth knowing.
     """
-    from attlas.audit.audit import audit as look
+    from attlas.auditing.audit import audit as look
     from attlas.loading import DataConfig
     from attlas.settings import build
     from attlas.telling import Terminal

@@ -1,20 +1,62 @@
-"""What ``attlas compare`` was told on the command line, as a plan; and what happens when it is stopped."""
+"""attlas compare: what it was told, as a plan; what came of it, as tables; and what happens when it is stopped."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from attlas.comparing.compare import PLAN, recall_plan, run_plan
-from attlas.comparing.plan import Plan
+from attlas.cli import option, show
 from attlas.errors import ConfigError, Interrupted
-from attlas.evaluation.comparison import Comparison
-from attlas.experiment import read_toml
-from attlas.telling import Teller
+
+if TYPE_CHECKING:
+    from attlas.evaluation.comparison import Comparison
+    from attlas.telling import Teller
 
 
-def compare_from_options(
+@option.with_table
+def compare(
+    table: dict[str, Any],
+    config: option.Config = None,
+    data: option.Data = None,
+    model: option.Against = None,
+    without: option.Without = None,
+    budget: option.Budget = None,
+    trials: option.Trials = None,
+    seeds: option.Seeds = None,
+    metric: option.Metric = None,
+    out: option.Folder = None,
+    resume: option.ResumeComparison = None,
+    split: option.Split = None,
+    validation: option.Validation = None,
+    seed: option.Seed = None,
+    device: option.Device = None,
+    memory: option.Memory = None,
+    as_json: option.Json = False,
+) -> None:
+    """Hold models against tuned baselines: equal budgets, several seeds, intervals, significance, one report.
+
+    Examples: [bold]attlas compare --data purchases.csv --budget 10m[/bold]
+
+    [bold]attlas compare configs/compare-ml-1m-ncf.toml --out runs/ml-1m[/bold]
+
+    Killed at any time, it goes on with [bold]attlas compare --resume DIR[/bold].
+    """
+    from attlas.comparing.tables import rows, sentences, to_dict
+    from attlas.telling import Terminal
+
+    asked = {"models": model or None, "without": without or None, "budget": budget, "trials": trials, "seeds": seeds}
+    asked |= {"metric": metric, "seed": seed, "device": device, "memory": memory}
+    options = {"data": {"source": data, "split": split, "validation": validation, **table}, "compare": asked}
+    found, folder = _compared(config, options, out=out, resume=resume, tell=Terminal())
+    if as_json:
+        return show.show_json(to_dict(found))
+    for code in found.protocols:
+        show.show_table(lines := rows(found, code), list(lines[0]), title=f"Protocol {code}, split {found.data['split']}, test")
+    return show.show_sentences([*sentences(found), f"open {folder / 'report.html'}; the winner's run is {folder / 'winner'}"])
+
+
+def _compared(
     config: Path | None, options: Mapping[str, Mapping[str, Any]], *, out: Path | None, resume: Path | None, tell: Teller
 ) -> tuple[Comparison, Path]:
     """Compare, and return what was found and the folder in which it lies.
@@ -23,6 +65,10 @@ def compare_from_options(
         ConfigError: options that do not go together.
         Interrupted: Ctrl-C; the message says how to go on.
     """
+    from attlas.comparing.compare import PLAN, recall_plan, run_plan
+    from attlas.comparing.plan import Plan
+    from attlas.experiment import read_toml
+
     given = {name: {key: value for key, value in table.items() if value is not None} for name, table in options.items()}
     if resume:
         if config or out or any(given.values()):

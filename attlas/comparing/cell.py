@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from attlas.artefact import MANIFEST
-from attlas.audit.model import audit_model
+from attlas.auditing.model import audit_model
 from attlas.data.inputs import Sizes
 from attlas.data.split import Split
 from attlas.errors import ArtefactError

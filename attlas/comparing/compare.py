@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from attlas.artefact import move_into_place
-from attlas.audit.split import audit_split
-from attlas.audit.together import audit_together
+from attlas.auditing.split import audit_split
+from attlas.auditing.together import audit_together
 from attlas.comparing.cell import run_cell
 from attlas.comparing.plan import Entrant, Plan
 from attlas.comparing.predicting import refuse_too_slow

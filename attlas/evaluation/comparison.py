@@ -36,7 +36,7 @@ class Contender:
         fit_seconds: what one fit with the settings that won takes, the mean over seeds.
         seconds: wall time of everything: search, fits and evaluations.
         popularity: the leading metric by how popular the held-out items are, first seed; None where it was not measured.
-        findings: what the audit of the first seed found, each as ``attlas.audit`` writes it.
+        findings: what the audit of the first seed found, each as ``attlas.auditing`` writes it.
         run: the folder of the first seed's run, beside the comparison's.
     """
 
@@ -95,7 +95,7 @@ class Comparison:
         pairs: who is above whom under the leading protocol and metric, every pair once.
         winner: the name of the contender with the best validation value.
         activity: the leading metric by how much users have chosen before, seeds averaged.
-        findings: what the audit of data, split and all models together found, each as ``attlas.audit`` writes it.
+        findings: what the audit of data, split and all models together found, each as ``attlas.auditing`` writes it.
         data: source, split, users, items, rows of each part, fingerprint.
         budget: what every model was given, in words.
         seconds: wall time of all sessions together.

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from attlas.audit.candidates import is_sampled
-from attlas.audit.finding import Finding, graded, percent
-from attlas.audit.measuring import Bench, affordable
-from attlas.audit.together import reversals
+from attlas.auditing.candidates import is_sampled
+from attlas.auditing.finding import Finding, graded, percent
+from attlas.auditing.measuring import Bench, affordable
+from attlas.auditing.together import reversals
 from attlas.evaluation.metrics import AT_K, Ranks
 from attlas.evaluation.protocols import find_protocol, rank_held_out
 from attlas.evaluation.report import Report

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from attlas.artefact import MANIFEST
-from attlas.audit.data import audit_rows, audit_table
-from attlas.audit.finding import SEVERITIES, Finding, Severity, by_severity, counted, worst
-from attlas.audit.measuring import Bench
-from attlas.audit.model import of_model
-from attlas.audit.settings import audit_settings
-from attlas.audit.split import audit_split, of_split
+from attlas.auditing.data import audit_rows, audit_table
+from attlas.auditing.finding import SEVERITIES, Finding, Severity, by_severity, counted, worst
+from attlas.auditing.measuring import Bench
+from attlas.auditing.model import of_model
+from attlas.auditing.settings import audit_settings
+from attlas.auditing.split import audit_split, of_split
 from attlas.data.given import given_files
 from attlas.data.interactions import Interactions
 from attlas.data.split import Split

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attlas.audit.finding import Finding, Severity, counted, graded, percent
-from attlas.audit.measuring import Bench
+from attlas.auditing.finding import Finding, Severity, counted, graded, percent
+from attlas.auditing.measuring import Bench
 from attlas.data.split import Split
 from attlas.evaluation.metrics import AT_K, Ranks
 

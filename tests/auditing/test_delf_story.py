@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attlas.audit.finding import Finding
-from attlas.audit.model import audit_model
+from attlas.auditing.finding import Finding
+from attlas.auditing.model import audit_model
 from attlas.data.inputs import History, Inputs, Sizes
 from attlas.data.interactions import Interactions
 from attlas.data.split import Split, leave_one_out

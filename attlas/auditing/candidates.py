@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attlas.audit.finding import Finding, counted, graded, percent
-from attlas.audit.measuring import Bench
+from attlas.auditing.finding import Finding, counted, graded, percent
+from attlas.auditing.measuring import Bench
 from attlas.data.split import Split
 
 FEW = 0.5  # of the catalogue; lists that are longer say about what the catalogue says

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from attlas.audit.candidates import is_sampled
-from attlas.audit.finding import Finding, counted
+from attlas.auditing.candidates import is_sampled
+from attlas.auditing.finding import Finding, counted
 from attlas.data.inputs import Sizes
 from attlas.data.split import Split
 from attlas.evaluation.protocols import PROTOCOLS

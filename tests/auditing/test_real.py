@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from attlas.audit.finding import Finding
-from attlas.audit.split import audit_split
+from attlas.auditing.finding import Finding
+from attlas.auditing.split import audit_split
 from attlas.data.split import read_split
 
 BESIDE = Path(__file__).parents[3] / "shared" / "data"

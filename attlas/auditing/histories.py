@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from attlas.audit.finding import Finding, Severity, counted, percent
-from attlas.audit.measuring import Bench
+from attlas.auditing.finding import Finding, Severity, counted, percent
+from attlas.auditing.measuring import Bench
 from attlas.data.inputs import LeaveOut
 from attlas.data.negatives import draw_negatives
 from attlas.models.protocol import asked_by

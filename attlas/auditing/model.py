@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from attlas.audit.attention import of_attention
-from attlas.audit.finding import Finding, counted, graded, percent
-from attlas.audit.histories import of_histories
-from attlas.audit.lists import of_lists
-from attlas.audit.measuring import Bench, usual_codes
-from attlas.audit.settings import audit_settings
-from attlas.audit.split import cells
-from attlas.audit.ties import of_reversal, of_ties
-from attlas.audit.untrained import of_untrained
+from attlas.auditing.attention import of_attention
+from attlas.auditing.finding import Finding, counted, graded, percent
+from attlas.auditing.histories import of_histories
+from attlas.auditing.lists import of_lists
+from attlas.auditing.measuring import Bench, usual_codes
+from attlas.auditing.settings import audit_settings
+from attlas.auditing.split import cells
+from attlas.auditing.ties import of_reversal, of_ties
+from attlas.auditing.untrained import of_untrained
 from attlas.data.split import Split
 from attlas.evaluation.report import Report, RowReport
 from attlas.experiment import Experiment

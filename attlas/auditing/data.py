@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from attlas.audit.finding import Finding, Severity, counted, graded, percent
+from attlas.auditing.finding import Finding, Severity, counted, graded, percent
 from attlas.data.columns import interaction_header
 from attlas.data.doors import open_table
 from attlas.data.interactions import Interactions

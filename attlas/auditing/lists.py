@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attlas.audit.finding import Finding, graded, percent
-from attlas.audit.measuring import Bench
+from attlas.auditing.finding import Finding, graded, percent
+from attlas.auditing.measuring import Bench
 from attlas.models.protocol import reasons_of
 from attlas.ops.topk import top_k
 from attlas.scoring import Scorer

@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from attlas.audit.finding import Finding, counted
+from attlas.auditing.finding import Finding, counted
 from attlas.errors import ConfigError
 from attlas.evaluation.codes import Code
 from attlas.evaluation.protocols import PROTOCOLS

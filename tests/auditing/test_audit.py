@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 import attlas
-from attlas.audit.audit import Audit, audit
-from attlas.audit.finding import Finding
+from attlas.auditing.audit import Audit, audit
+from attlas.auditing.finding import Finding
 from attlas.errors import ArtefactError, ConfigError, DataError
 from attlas.loading import DataConfig
-from tests.audit.clean import clean, club, fitted
+from tests.auditing.clean import clean, club, fitted
 
 
 def codes(found: Audit) -> set[str]:

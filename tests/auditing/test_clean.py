@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 import attlas
-from attlas.audit.audit import audit
-from attlas.audit.data import audit_rows
-from attlas.audit.together import audit_together
+from attlas.auditing.audit import audit
+from attlas.auditing.data import audit_rows
+from attlas.auditing.together import audit_together
 from attlas.data.split import CODES
 from attlas.evaluation.evaluate import evaluate
-from tests.audit.clean import SMALL, club, fitted, with_candidates
+from tests.auditing.clean import SMALL, club, fitted, with_candidates
 
 SEEDS = range(1, 21)
 WAYS = [code for code in CODES if code != "auto"]

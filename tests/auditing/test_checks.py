@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from attlas.audit.attention import _entropies
-from attlas.audit.finding import counted, graded, percent
-from attlas.audit.histories import Probe, within_deviation
-from attlas.audit.measuring import Bench, Figures, Without, popular
-from attlas.audit.order import of_order
-from attlas.audit.split import audit_split
-from attlas.audit.ties import _first, _last
-from attlas.audit.together import audit_together
+from attlas.auditing.attention import _entropies
+from attlas.auditing.finding import counted, graded, percent
+from attlas.auditing.histories import Probe, within_deviation
+from attlas.auditing.measuring import Bench, Figures, Without, popular
+from attlas.auditing.order import of_order
+from attlas.auditing.split import audit_split
+from attlas.auditing.ties import _first, _last
+from attlas.auditing.together import audit_together
 from attlas.data.split import Split
 from attlas.errors import ConfigError
 from attlas.evaluation.metrics import Ranks, ndcg
 from attlas.evaluation.report import Report
 from attlas.ops.ragged import Ragged
-from tests.audit.clean import clean, fitted
+from tests.auditing.clean import clean, fitted
 from tests.evaluation.table import TableScorer, interactions, split_of
 
 

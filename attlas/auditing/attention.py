@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from attlas.audit.finding import Finding, graded, percent
-from attlas.audit.measuring import Bench
+from attlas.auditing.finding import Finding, graded, percent
+from attlas.auditing.measuring import Bench
 from attlas.data.inputs import whole
 from attlas.models.protocol import Explaining, asked_by, reasons_of
 from attlas.ops.ragged import Ragged

@@ -15,13 +15,13 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 import attlas
-from attlas.audit.audit import audit
-from attlas.audit.data import audit_rows
-from attlas.audit.finding import Finding
-from attlas.audit.model import audit_model
-from attlas.audit.settings import audit_settings
-from attlas.audit.split import audit_split
-from attlas.audit.together import audit_together
+from attlas.auditing.audit import audit
+from attlas.auditing.data import audit_rows
+from attlas.auditing.finding import Finding
+from attlas.auditing.model import audit_model
+from attlas.auditing.settings import audit_settings
+from attlas.auditing.split import audit_split
+from attlas.auditing.together import audit_together
 from attlas.data.inputs import History, Inputs, LeaveOut, Sizes
 from attlas.data.interactions import Interactions
 from attlas.data.split import Split, leave_one_out
@@ -35,7 +35,7 @@ from attlas.scoring import Scorer
 from attlas.training.fit import fit as train_model
 from attlas.training.solvers import make_solver
 from attlas.trial import together
-from tests.audit.clean import clean, club, fitted
+from tests.auditing.clean import clean, club, fitted
 
 Fault = Callable[[], list[Finding]]
 

@@ -63,7 +63,7 @@ def test_an_empty_file_is_an_experiment_with_popularity_and_the_defaults_spelled
     assert tables["data"] == {"source": "", "split": "auto", "validation": "auto", "seed": 1, **none, **whole}
     assert tables["model"] == {"name": "popularity"}
     assert tables["solver"] == {}
-    assert tables["evaluation"] == {"protocol": (), "k": (10, 20)}
+    assert tables["evaluation"] == {"protocol": (), "k": (10, 20), "beyond": True}
     training = {"epochs": 100, "patience": 5, "metric": "ndcg@10", "refit": False, "seed": 1, "device": "cpu", "memory": None}
     assert tables["training"] == training
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -122,7 +123,7 @@ def _asked(config: Path | None, options: dict[str, dict[str, Any]], settings: li
 
 
 def _show(folder: Path, found: Searched) -> None:
-    metric = found.experiment.metric
+    metric, names = found.experiment.metric, _short(found.best.settings)
     rows = [
         {
             "trial": f"{one.number}{' best' if one is found.best else ''}",
@@ -130,15 +131,19 @@ def _show(folder: Path, found: Searched) -> None:
             metric: one.value,
             "epoch": one.epoch if one.curve else None,
             "seconds": f"{one.seconds:.1f}",
-            **{key: f"{value:.4g}" if isinstance(value, float) else str(value) for key, value in one.settings.items()},
+            **{names[key]: f"{value:.4g}" if isinstance(value, float) else str(value) for key, value in one.settings.items()},
         }
         for one in found.tried
     ]
-    columns = ("trial", "state", metric, "epoch", "seconds", *found.best.settings)
-    name = found.experiment.model["name"]
-    show.show_table(
-        rows, columns, title=f"{name}: {len(rows)} trials in {readable_seconds(found.seconds)}, {metric} on validation"
-    )
+    columns = ("trial", "state", metric, "epoch", "seconds", *names.values())
+    title = f"{found.experiment.model['name']}: {len(rows)} trials in {readable_seconds(found.seconds)}, {metric} on validation"
+    show.show_table(rows, columns, title=title)
     failed = [f"trial {one.number} failed: {one.reason}" for one in found.tried if one.state == "failed"]
     best = folder / "best.toml"
     show.show_sentences([*failed, f"the best settings are in {best}; fit with: attlas fit {best} --out RUN"])
+
+
+def _short(keys: Iterable[str]) -> dict[str, str]:
+    """Settings without their table, where no other has the same name."""
+    names = [key.partition(".")[2] for key in keys]
+    return {key: name if names.count(name) == 1 else key for key, name in zip(keys, names, strict=True)}

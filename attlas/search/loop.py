@@ -64,7 +64,8 @@ def run_trial(plan: Plan, study: Study, begun: Begun, listener: Listener) -> Tri
         study.report(begun.row, len(values), values[-1])
         if plan.is_late():
             return "late"
-        return "pruned" if is_behind(values, curves, is_error=plan.is_error) else ""
+        is_last = len(values) == experiment.training.epochs
+        return "pruned" if not is_last and is_behind(values, curves, is_error=plan.is_error) else ""
 
     try:
         trial = Trial(experiment, plan.split, folder, _Whisper(begun.number, listener))
@@ -85,13 +86,19 @@ def run_trial(plan: Plan, study: Study, begun: Begun, listener: Listener) -> Tri
 def is_behind(values: list[float], curves: list[list[float]], *, is_error: bool) -> bool:
     """Whether the best of a trial's values so far is worse than half of the completed trials had reached by the same epoch.
 
+    It is not judged before it has had as many epochs as the best of the completed ones needed: small steps learn slowly and
+    often end higher.
+
     Args:
         values: of every epoch so far.
         curves: the values of completed trials; those with fewer epochs have no say.
     """
     epoch, best = len(values), min if is_error else max
     reached = [best(curve[:epoch]) for curve in curves if len(curve) >= epoch]
-    if epoch <= SPARED_EPOCHS or len(curves) < SPARED_TRIALS or len(reached) < FEWEST:
+    if len(curves) < SPARED_TRIALS or len(reached) < FEWEST:
+        return False
+    leading = best(curves, key=best)
+    if epoch <= max(SPARED_EPOCHS, leading.index(best(leading)) + 1):
         return False
     median = float(np.median(reached))
     return best(values) > median if is_error else best(values) < median

@@ -25,7 +25,7 @@ from attlas.search.study import Study
 from attlas.telling import Teller
 from tests.search.test_search import what
 
-TABLES: dict[str, Any] = {"model": {"name": "mf", "embedding_dim": 8}, "training": {"epochs": 8, "patience": 8}}
+TABLES: dict[str, Any] = {"model": {"name": "ials", "embedding_dim": 8}, "training": {"epochs": 8, "patience": 8}}
 TRIALS = 9
 
 # A process with everything imported, which forks for each search one that is killed: imports take longer than the search.
@@ -36,7 +36,7 @@ import attlas, optuna, sqlalchemy.dialects.sqlite, alembic, torch._dynamo
 from attlas.experiment import Experiment
 from attlas.search.search import search
 from attlas.telling import Teller
-import attlas.models.mf
+import attlas.models.ials
 
 split = attlas.split(attlas.simulate(80, 40, seed=3, num_interactions=900).interactions)
 print("ready", flush=True)

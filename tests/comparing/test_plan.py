@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from attlas.comparing.plan import LADDER, Plan
@@ -53,3 +55,10 @@ def test_every_model_gets_the_same_epochs_seed_and_metric() -> None:
 def test_what_does_not_fit_is_refused_before_anything_runs(tables: dict, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         Plan.of(tables)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "configs").glob("compare-*.toml")), ids=lambda path: path.stem
+)
+def test_the_configuration_is_read(path: Path) -> None:
+    assert Plan.from_file(path).entrants(has_candidates=True)

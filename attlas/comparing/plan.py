@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +22,7 @@ from attlas.settings import build
 
 LADDER = ("popularity", "ease", "itemknn", "slim", "ials", "mf")  # the quick ones first; they leave time to the others
 DEFAULT = ("delf",)
+RESERVED = ("winner",)  # a folder of the comparison itself
 TABLES = ("data", "compare", "contenders")
 STRICT = ConfigDict(extra="forbid")
 
@@ -180,6 +182,11 @@ class Plan:
 
 
 def _with_model(name: str, tables: Mapping[str, Any]) -> dict[str, Any]:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name) or name in RESERVED:
+        raise ConfigError(
+            f"[contenders] {name!r} cannot be the name of a folder; write letters, digits, '-', '+', '.' and '_', and not "
+            f"{' or '.join(RESERVED)}"
+        )
     for table in tables:
         if table not in ("model", "solver", "training"):
             raise ConfigError(f"[contenders.{name}] has no table {table!r}; {nearest(table, ('model', 'solver', 'training'))}")

@@ -48,6 +48,8 @@ def test_every_model_gets_the_same_epochs_seed_and_metric() -> None:
         ({"compare": {"without": ("delf",)}}, "not of the ladder"),
         ({"compare": {"models": ("biased_mf",)}}, "predicts ratings"),
         ({"compare": {"budget": "soon"}}, "soon"),
+        ({"contenders": {"../x": {"model": {"name": "ease"}}}}, "cannot be the name of a folder"),
+        ({"contenders": {"winner": {"model": {"name": "ease"}}}}, "cannot be the name of a folder"),
         ({"contenders": {"x": {"modell": {}}}}, "has no table 'modell'; did you mean 'model'"),
         ({"contenders": {"x": {"model": {"name": "delf", "dims": 3}}}}, "no setting 'dims'"),
     ],

@@ -33,8 +33,8 @@ table is a file in `benchmarks/results/quality/`, with all its trials. Settings 
 model is trained on training and validation together, with several seeds where anything is drawn at random, and measured once
 on the test part.
 
-- *Ours* is the mean over users and seeds ± the standard deviation over seeds; without a ± nothing is random. The interval over
-  users is in the cell's file and is mostly wider.
+- *Ours* is the mean over users and seeds ± the standard deviation over seeds; without a ± there is one seed: nothing
+  is random, or the time was over. The interval over users is in the cell's file and is mostly wider.
 - *Difference* is ours less the published figure. † marks a figure measured under other conditions: no difference is taken.
 - *Seconds* are those of all trials together and of one fit with the settings that won.
 """

@@ -178,7 +178,7 @@ def test_a_cell_leaves_its_figures_its_trials_and_what_they_depend_on(cell: Any,
 
 def test_a_cell_gives_most_of_its_minutes_to_the_search(cell: Any, asked: dict[str, Any]):
     quality.measure(cell)
-    assert (asked["trials"], asked["seeds"], asked["seconds"], asked["name"]) == (20, 3, 0.6 * 20 * 60, "ease")
+    assert (asked["trials"], asked["seeds"], asked["seconds"], asked["name"]) == (20, 3, 0.85 * 20 * 60, "ease")
     assert len(asked["split"].test) == 4
 
 

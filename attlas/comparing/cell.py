@@ -52,7 +52,6 @@ def run_cell(
     name: str,
     tell: Teller,
     fixed: Collection[str] = (),
-    is_baseline: bool = False,
 ) -> Contender:
     """Search, fit and measure one model; a kill at any moment leaves what can be gone on with by the same call.
 
@@ -67,7 +66,8 @@ def run_cell(
     return Contender(
         name,
         experiment.model["name"],
-        is_baseline=is_baseline,
+        is_baseline=False,
+        is_random=_draws(experiment),
         experiment=searched.experiment.to_dict(),
         valid=_chosen_by(searched),
         tried=tuple(tried.to_dict() for tried in searched.tried),
@@ -97,7 +97,7 @@ def _fits(
     first = experiment.training.seed
     wanted = seeds if _draws(experiment) else 1
     for seed in range(first, first + wanted):
-        if fits and left is not None and left < max(facts["wall_seconds"] for _, facts in fits):
+        if fits and left is not None and left < max(facts["again_seconds"] for _, facts in fits):
             tell.say(f"{name}: time is over after {len(fits)} of {wanted} seeds")
             break
         fits.append(_fit(experiment, split, seed, folder, _chosen_by(searched), tell, name, is_first=not fits))
@@ -152,17 +152,18 @@ def _fit(
 ) -> tuple[dict[str, Report], dict[str, Any]]:
     """The reports of one seed by protocol, and what else is noted of its fit; the run of the first seed is kept."""
     path = folder / f"seed-{seed}.safetensors"
-    if path.is_file():
+    run = folder / ("run" if is_first else f"seed-{seed}")
+    if path.is_file() and (not is_first or (run / MANIFEST).is_file()):
         return read_reports(path)
     began = time.perf_counter()
     experiment = dataclasses.replace(experiment, training=dataclasses.replace(experiment.training, seed=seed))
-    run = folder / ("run" if is_first else f"seed-{seed}")
     if (run / MANIFEST).is_file():  # a kill came between the run and its reports
         shutil.rmtree(run)
     remember(run, experiment, split.train.fingerprint)
     tell.say(f"{name}: fit with the settings that won, seed {seed}")
     made = Trial(experiment, split, run, tell).repeat(valid)
     facts: dict[str, Any] = {"seed": seed, "fit_seconds": made.card["training"]["seconds"]}
+    facts["again_seconds"] = time.perf_counter() - began
     if is_first:
         kept(run, made)
     facts |= _looked_at(made, split, name, experiment, tell) if is_first else {"popularity": None, "findings": []}

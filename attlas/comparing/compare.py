@@ -10,13 +10,19 @@ In the folder of a comparison:
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from attlas.artefact import move_into_place
+from attlas.auditing.data import audit_rows
 from attlas.auditing.split import audit_split
 from attlas.auditing.together import audit_together
 from attlas.comparing.cell import run_cell
@@ -24,19 +30,22 @@ from attlas.comparing.plan import Entrant, Plan
 from attlas.comparing.predicting import refuse_too_slow
 from attlas.comparing.tables import latex, markdown, to_dict
 from attlas.data.split import Split
-from attlas.errors import ArtefactError, AttlasError, ConfigError
+from attlas.errors import ArtefactError, AttlasError, ConfigError, Interrupted, MissingExtra, TooLarge
 from attlas.evaluation.breakdown import by_activity
+from attlas.evaluation.codes import rows_of
 from attlas.evaluation.comparison import Comparison, Contender, Skipped
 from attlas.evaluation.significance import compare_pairs
 from attlas.experiment import versions
 from attlas.loading import load_split
 from attlas.page.comparison import write_comparison
 from attlas.page.results import measure_intervals
+from attlas.search.locks import claim
 from attlas.telling import Teller, default_teller
 from attlas.training.checkpoint import write_whole
-from attlas.trial import Trial, fingerprints
+from attlas.trial import Trial, fingerprints, together
 
 PLAN = "plan.json"
+BEGINNING = f".{PLAN}.part"  # all that a kill leaves which falls before a comparison has begun
 
 
 def compare(
@@ -88,14 +97,17 @@ def run_plan(plan: Plan, *, out: str | Path, data: Any = None, tell: Teller | No
     if split.valid is None:
         raise ConfigError("without a validation part nothing can be chosen; split with one: --validation leave-random-out")
     _enter(folder, plan, split)
-    entrants = plan.entrants(has_candidates=split.candidates is not None)
-    contenders, skipped = _run_all(plan, entrants, split, folder, tell)
-    if not contenders:
-        raise ConfigError("no model was left to compare: " + "; ".join(each.reason for each in skipped))
-    tell.say("auditing, testing, drawing")
-    found = _compared(plan, contenders, skipped, split, tell)
-    for sentence in _write(found, folder, tell):
-        tell.say(sentence)
+    lock = claim(folder / ".lock")
+    if lock is None:
+        raise ArtefactError(f"another process works on {folder}; wait for it, or choose another --out")
+    with lock:
+        contenders, skipped = _run_all(plan, split, folder, tell)
+        if not contenders:
+            raise ConfigError("no model was left to compare: " + "; ".join(each.reason for each in skipped))
+        tell.say("auditing, testing, drawing")
+        found = _compared(plan, contenders, skipped, split, tell)
+        for sentence in _write(found, folder, tell):
+            tell.say(sentence)
     return found
 
 
@@ -114,11 +126,11 @@ def recall_plan(folder: Path) -> Plan:
 
 
 def _enter(folder: Path, plan: Plan, split: Split) -> None:
-    noted = {"plan": plan.to_dict(), "data": fingerprints(split)}
-    noted = json.loads(json.dumps(noted))
+    data = {**fingerprints(split), "rows": rows_of(split, candidates=True)}
+    noted = json.loads(json.dumps({"plan": plan.to_dict(), "data": data}))
     path = folder / PLAN
     if not path.is_file():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or any(child.name != BEGINNING for child in folder.iterdir())):
             raise ArtefactError(f"{folder} is not empty and holds no comparison; choose another --out")
         write_whole(path, (json.dumps(noted, indent=2) + "\n").encode())
         return
@@ -133,22 +145,24 @@ def _enter(folder: Path, plan: Plan, split: Split) -> None:
         )
 
 
-def _run_all(
-    plan: Plan, entrants: Sequence[Entrant], split: Split, folder: Path, tell: Teller
-) -> tuple[list[Contender], list[Skipped]]:
+def _run_all(plan: Plan, split: Split, folder: Path, tell: Teller) -> tuple[list[Contender], list[Skipped]]:
+    entrants = plan.entrants(has_candidates=split.candidates is not None)
     contenders: list[Contender] = []
     skipped: list[Skipped] = []
     left = plan.compare.seconds
     for place, entrant in enumerate(entrants):
         tell.say(f"{entrant.name}: {place + 1} of {len(entrants)}")
         share = None if left is None else max(left, 0.0) / (len(entrants) - place)
+        began = time.monotonic()
         found = _run_one(plan, entrant, split, folder / entrant.name, share, tell)
+        spent = time.monotonic() - began
         if isinstance(found, Skipped):
             tell.say(f"{entrant.name} is skipped: {found.reason}")
             skipped.append(found)
         else:
             contenders.append(found)
-            left = None if left is None else left - found.seconds
+            spent = max(spent, found.seconds)  # more, where it was begun in an earlier session
+        left = None if left is None else left - spent
     return contenders, skipped
 
 
@@ -156,47 +170,50 @@ def _run_one(
     plan: Plan, entrant: Entrant, split: Split, folder: Path, share: float | None, tell: Teller
 ) -> Contender | Skipped:
     """A model's numbers, or why it has none, which is noted so that a resumed comparison says the same."""
-    experiment, note = entrant.experiment, folder / "skipped.json"
-    name, model = entrant.name, str(experiment.model["name"])
-    if note.is_file():
-        return Skipped(name, model, json.loads(note.read_text(encoding="utf-8"))["reason"])
+    experiment, note, config = entrant.experiment, folder / "skipped.json", plan.compare
+    name, model, is_new = entrant.name, str(experiment.model["name"]), not (folder / "search").exists()
+    if reason := _noted(note):
+        return Skipped(name, model, reason)
     try:
-        Trial(experiment, split, None, tell)  # refuses what does not fit into memory
-        if share is not None and not (folder / "searched.json").is_file():
-            refuse_too_slow(experiment, split, share)
-        return run_cell(
-            experiment,
-            split,
-            folder=folder,
-            trials=plan.compare.trials,
-            seconds=share,
-            seeds=plan.compare.seeds,
-            name=name,
-            fixed=entrant.fixed,
-            is_baseline=entrant.is_baseline,
-            tell=tell,
-        )
-    except ArtefactError:
+        if is_new:  # what has begun was found to fit
+            Trial(experiment, split, None, tell)
+            if share is not None:
+                refuse_too_slow(experiment, split, share)
+        how: dict[str, Any] = {"trials": config.trials, "seconds": share, "seeds": config.seeds, "name": name, "tell": tell}
+        made = run_cell(experiment, split, folder=folder, fixed=entrant.fixed, **how)
+        return dataclasses.replace(made, is_baseline=entrant.is_baseline)
+    except (ArtefactError, MissingExtra, Interrupted):
         raise
-    except AttlasError as error:
-        write_whole(note, (json.dumps({"reason": str(error)}, indent=2) + "\n").encode())
-        return Skipped(name, model, str(error))
+    except (AttlasError, MemoryError, torch.cuda.OutOfMemoryError) as error:
+        if isinstance(error, TooLarge) and not is_new:
+            raise  # the machine has less memory than when it was begun
+        if isinstance(error, AttlasError):
+            write_whole(note, (json.dumps({"reason": str(error)}, indent=2) + "\n").encode())
+        return Skipped(name, model, str(error) or "the memory was not enough")
+
+
+def _noted(note: Path) -> str:
+    """Why a model was skipped in an earlier session; "" if it was not."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return str(json.loads(note.read_text(encoding="utf-8"))["reason"])
+    return ""
 
 
 def _compared(plan: Plan, contenders: list[Contender], skipped: list[Skipped], split: Split, tell: Teller) -> Comparison:
     metric, code = plan.compare.metric, "full"
-    together = {each.name: {code: each.pooled(code) for code in each.reports[0]} for each in contenders}
-    findings = audit_split(split, tell=tell) + audit_together(together, metric=metric)
-    pooled = {each.name: each.pooled(code) for each in contenders}
+    reports = {each.name: {code: each.pooled(code) for code in each.reports[0]} for each in contenders}
+    rows = together(split.train, split.valid, split.given, split.test)
+    findings = audit_rows(rows) + audit_split(split, tell=tell) + audit_together(reports, metric=metric)
+    values = {each.name: each.values(code, metric) for each in contenders}
     parts = {"train": split.train, "valid": split.valid, "test": split.test}
     return Comparison(
         contenders=tuple(contenders),
         skipped=tuple(skipped),
         metric=metric,
         protocols=tuple(contenders[0].reports[0]),
-        pairs=tuple(compare_pairs({each.name: each.values(code, metric) for each in contenders}, metric)),
+        pairs=tuple(compare_pairs(values, metric, random=[each.name for each in contenders if each.is_random])),
         winner=max(contenders, key=lambda each: each.valid["value"]).name,
-        activity=by_activity(pooled, split, metric),
+        activity=by_activity({name: known[code] for name, known in reports.items()}, split, metric),
         findings=tuple(finding.to_dict() for finding in findings),
         data={
             "source": split.train.origin.source,
@@ -221,8 +238,11 @@ def _write(found: Comparison, folder: Path, tell: Teller) -> list[str]:
     winner = next(each for each in found.contenders if each.name == found.winner)
     staged = folder / ".winner.part"
     shutil.rmtree(staged, ignore_errors=True)
-    shutil.copytree(winner.run, staged)
-    move_into_place(staged, folder / "winner")
+    try:
+        shutil.copytree(winner.run, staged)
+        move_into_place(staged, folder / "winner")
+    except (OSError, shutil.Error) as error:
+        raise ArtefactError(f"could not copy {winner.run} to {folder / 'winner'}: {error}; all else is written") from error
     commands = {
         f"attlas recommend {folder / 'winner'} USER": f"ten items for a user, by {found.winner}",
         f"attlas fit --final {folder / 'winner'}": "train it anew on all rows",

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from attlas.durations import parse_seconds
 from attlas.errors import ConfigError, nearest
-from attlas.evaluation.metrics import LEADING
+from attlas.evaluation.metrics import LEADING, find_metric
 from attlas.experiment import Experiment, read_toml
 from attlas.loading import DataConfig
 from attlas.models import MODELS, model_class
@@ -22,7 +22,8 @@ from attlas.settings import build
 
 LADDER = ("popularity", "ease", "itemknn", "slim", "ials", "mf")  # the quick ones first; they leave time to the others
 DEFAULT = ("delf",)
-RESERVED = ("winner",)  # a folder of the comparison itself
+RESERVED = ("winner", "plan.json", "comparison.json", "table.md", "table.tex", "report.html")  # of the comparison itself
+OWN_TRAINING = ("epochs", "patience")  # what a variant may have for itself; all else is alike for all
 TABLES = ("data", "compare", "contenders")
 STRICT = ConfigDict(extra="forbid")
 
@@ -67,10 +68,17 @@ class CompareConfig:
         """The budget in seconds."""
         return None if self.budget is None else parse_seconds(self.budget)
 
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        """The cut-offs, that of the metric among them."""
+        _, cut = find_metric(self.metric, "ranking")
+        return tuple(sorted({*self.k, cut})) if cut else self.k
+
     def words(self) -> str:
         """What every model was given, for people."""
         share = "" if self.budget is None else f" within an equal share of {self.budget}"
-        return f"up to {self.trials} trials{share}, {self.seeds} seeds"
+        trials = "1 trial" if self.trials == 1 else f"up to {self.trials} trials"
+        return f"{trials}{share}, {self.seeds} {'seed' if self.seeds == 1 else 'seeds'}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +123,7 @@ class Plan:
                 raise ConfigError(f"a comparison has no table [{name}]; {nearest(name, TABLES)}")
             if not isinstance(table, Mapping):
                 raise ConfigError(f"{name} = {table!r} stands alone; write it as a table: [{name}]")
-        contenders = {name: dict(table) for name, table in tables.get("contenders", {}).items()}
+        contenders = {name: _checked(name, table) for name, table in tables.get("contenders", {}).items()}
         made = cls(
             build(DataConfig, tables.get("data", {}), where="data"),
             build(CompareConfig, tables.get("compare", {}), where="compare"),
@@ -146,7 +154,8 @@ class Plan:
         ladder = [name for name in LADDER if name not in (*config.without, *self.contenders)]
         others = [name for name in config.models if name not in (*ladder, *self.contenders)]
         named = {name: {"model": {"name": name}} for name in (*ladder, *others)}
-        named |= {name: _with_model(name, tables) for name, tables in self.contenders.items()}
+        for name, tables in self.contenders.items():
+            named[name] = {**tables, "model": {"name": name, **tables.get("model", {})}}
         return [self._entrant(name, tables, has_candidates) for name, tables in named.items()]
 
     def _refuse_unknown(self) -> None:
@@ -173,24 +182,37 @@ class Plan:
                     },
                     **tables.get("training", {}),
                 },
-                "evaluation": {"protocol": tuple(dict.fromkeys(("full", *codes))), "k": config.k},
+                "evaluation": {"protocol": tuple(dict.fromkeys(("full", *codes))), "k": config.cuts},
             }
         )
         fixed = [f"model.{key}" for key in model if key != "name"] + [f"solver.{key}" for key in tables.get("solver", {})]
-        is_baseline = name in LADDER
+        is_baseline = name in LADDER and name not in self.contenders
         return Entrant(name, experiment, tuple(fixed), is_baseline)
 
 
-def _with_model(name: str, tables: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(name: str, tables: Any) -> dict[str, dict[str, Any]]:
+    """The tables of a variant.
+
+    Raises:
+        ConfigError: its name is none for a folder, or a table does not belong there.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name) or name in RESERVED:
         raise ConfigError(
-            f"[contenders] {name!r} cannot be the name of a folder; write letters, digits, '-', '+', '.' and '_', and not "
-            f"{' or '.join(RESERVED)}"
+            f"[contenders] {name!r} cannot be the name of a folder; write letters, digits, '-', '+', '.' and '_', and none of "
+            f"{', '.join(RESERVED)}"
         )
+    if not isinstance(tables, Mapping) or not all(isinstance(table, Mapping) for table in tables.values()):
+        raise ConfigError(f"[contenders] {name} = {tables!r} does not fit; write tables, such as [contenders.{name}.model]")
     for table in tables:
         if table not in ("model", "solver", "training"):
             raise ConfigError(f"[contenders.{name}] has no table {table!r}; {nearest(table, ('model', 'solver', 'training'))}")
-    return {**tables, "model": {"name": name, **tables.get("model", {})}}
+    for setting in tables.get("training", {}):
+        if setting not in OWN_TRAINING:
+            raise ConfigError(
+                f"[contenders.{name}.training] {setting} is alike for all and stands in [compare]; a variant has only "
+                f"{' and '.join(OWN_TRAINING)} of its own"
+            )
+    return {table: dict(settings) for table, settings in tables.items()}
 
 
 def _refuse_ratings(name: str, model: str) -> None:

@@ -21,7 +21,7 @@ IN_LATEX = {
     "[": "{[}", "*": "{*}",  # at the start of a row either would belong to the \\ before it
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }  # fmt: skip
-IN_MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: f"\\{sign}" for sign in "\\`*_[]|~#"}}
+IN_MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: f"\\{sign}" for sign in "\\`*_[]|~#$"}}
 COSTS = ("Validation", "Trials", "Search", "One fit")
 
 

@@ -43,7 +43,8 @@ def by_activity(reports: Mapping[str, Report], split: Split, metric: str) -> Bre
     """
     refuse_mixed({name: report.code for name, report in reports.items()})
     users = next(iter(reports.values())).users
-    length_V = np.diff(split.train.by_user.indptr)[users]
+    known = split.train if split.given is None else split.given
+    length_V = np.diff(known.by_user.indptr)[users]
     groups = _quarters(length_V)
     means = {name: [_mean_of(report, rows, metric) for rows in groups.values()] for name, report in reports.items()}
     return Breakdown(list(groups), [int(rows.sum()) for rows in groups.values()], means)
@@ -61,7 +62,7 @@ def by_popularity(scorers: Mapping[str, Scorer], split: Split, protocol: str, me
     for rows in groups.values():
         part = replace(split, test=split.test.take(rows), candidates=None)
         for called, scorer in scorers.items():
-            report = evaluate(scorer, part, protocol, k=int(cut), metrics=[name])
+            report = evaluate(scorer, part, protocol, k=int(cut or 10), metrics=[name])
             means[called].append(Mean(report.mean(metric), *report.interval(metric)))
     return Breakdown(list(groups), [int(rows.sum()) for rows in groups.values()], means)
 

@@ -25,6 +25,7 @@ class Contender:
         name: what it is called in this comparison, and the name of its folder.
         model: its name among the registered models.
         is_baseline: whether it is of the ladder that claims are held against.
+        is_random: whether another seed gives another model.
         experiment: the settings that won the search, as tables.
         valid: ``metric``, ``value`` and ``epoch`` by which they won.
         tried: one entry per trial of the search: ``number``, ``settings``, ``value``, ``epoch``, ``seconds`` and ``state``,
@@ -55,6 +56,7 @@ class Contender:
     popularity: Breakdown | None = None
     findings: tuple[dict[str, Any], ...] = ()
     run: str = ""
+    is_random: bool = False
     _pooled: dict[str, Report] = field(default_factory=dict, init=False, repr=False)
 
     def values(self, protocol: str, metric: str) -> np.ndarray:
@@ -98,7 +100,7 @@ class Comparison:
         findings: what the audit of data, split and all models together found, each as ``attlas.auditing`` writes it.
         data: source, split, users, items, rows of each part, fingerprint.
         budget: what every model was given, in words.
-        seconds: wall time of all sessions together.
+        seconds: wall time of the models that took part: search, fits, evaluations, audits, all sessions together.
         versions: what it was made with.
     """
 

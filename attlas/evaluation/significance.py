@@ -5,8 +5,8 @@ Shapes: S seeds of one contender, V users, C contenders, P pairs of them, R resa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from attlas.evaluation.metrics import metric_name
 from attlas.evaluation.report import CELLS_AT_ONCE
 
 RESAMPLES = 2000
+NEXT_TO_NOTHING = 1e-4  # a mean of which no share says anything
 DECIMALS = 12  # beyond them, what averaging over seeds leaves of equal values is rounding, which would be ranked
 Names = tuple[str, str]
 
@@ -31,10 +32,11 @@ class Pair:
         metric: for instance ``ndcg@10``.
         difference: of their means over users and seeds, in units of the metric; never negative.
         low, high: its interval, over users and seeds; not corrected for the number of pairs.
-        relative: the difference as a fraction of the mean of ``below``; nan if that is 0.
+        relative: the difference as a fraction of the mean of ``below``; nan if that is next to nothing.
         relative_half: half the width of the interval as a fraction of the same.
         p_value: of the paired test over users, corrected for the number of pairs.
         is_significant: whether the corrected p-value is below 1 - level and the interval lies above 0.
+        single: which of them would be another model under another seed, and was fitted under one only: then nothing is tested.
     """
 
     above: str
@@ -47,18 +49,27 @@ class Pair:
     relative_half: float
     p_value: float
     is_significant: bool
+    single: tuple[str, ...] = ()
 
     def sentence(self) -> str:
-        """``DELF is above EASE by 0.4 % ± 0.6 %: not significant``, and the difference in units of the metric in brackets."""
+        """``DELF is above EASE by 0.4 % ± 0.6 %: not significant``; in brackets the difference in units of the metric.
+
+        The interval is that of the pair alone, p is corrected for all pairs.
+        """
         verdict = "significant" if self.is_significant else "not significant"
+        if self.single:
+            verdict = f"not tested, {' and '.join(self.single)} under one seed only"
         units = f"{metric_name(self.metric)} by {self.difference:.4f}, {self.low:.4f} to {self.high:.4f}"
+        units += f" for this pair alone; p {self.p_value:.2g} among all"
         if self.difference == 0:
             return f"{self.above} is level with {self.below}: {verdict} ({units})"
         share = "" if np.isnan(self.relative) else f" by {100 * self.relative:.1f} % ± {100 * self.relative_half:.1f} %"
         return f"{self.above} is above {self.below}{share}: {verdict} ({units})"
 
 
-def compare_pairs(values: Mapping[str, np.ndarray], metric: str, *, level: float = 0.95) -> list[Pair]:
+def compare_pairs(
+    values: Mapping[str, np.ndarray], metric: str, *, random: Collection[str] = (), level: float = 0.95
+) -> list[Pair]:
     """Every pair of contenders once, in the order in which they are named.
 
     The test is Wilcoxon's signed ranks of the users' differences, seeds averaged, corrected by Holm over all pairs. It is
@@ -69,13 +80,14 @@ def compare_pairs(values: Mapping[str, np.ndarray], metric: str, *, level: float
     The interval is a percentile bootstrap over users, equal in every run. Models from other seeds would differ too, so it is
     widened in quadrature by a quantile of Student's t, with the degrees of freedom of Welch and Satterthwaite, times
     sqrt(s_a^2 / S_a + s_b^2 / S_b), where s is the standard deviation of a contender's mean over its seeds. One seed has no
-    spread and widens nothing: right for a model where nothing is drawn at random, too narrow for any other, and only the
-    caller knows which it is.
+    spread and widens nothing: right for a model where nothing is drawn at random. Of one that is named as ``random`` it says
+    too little, and nothing is called significant.
 
     Args:
         values: for each name float64[S, V]; S may differ, V are the same users in the same order. A user with a nan under
             either of two contenders is left out of that pair.
         metric: what the values are, for instance ``ndcg@10``.
+        random: the names of those that would be other models under other seeds.
         level: of the interval, in 0..1; 1 - level is what a p-value has to be below.
 
     Raises:
@@ -89,7 +101,14 @@ def compare_pairs(values: Mapping[str, np.ndarray], metric: str, *, level: float
         alike = [pair for pair, is_in_V in duels.items() if is_in_V.tobytes() == mask]
         found |= _fight(values, alike, duels[alike[0]], level)
     p_values = holm([found[pair].p_value for pair in duels])
-    return [_verdict(pair, found[pair], metric, float(p_value), level) for pair, p_value in zip(duels, p_values, strict=True)]
+    one_seed = {name for name in random if len(values[name]) == 1}
+    pairs = [_verdict(pair, found[pair], metric, float(p_value), level) for pair, p_value in zip(duels, p_values, strict=True)]
+    return [_untested(pair, one_seed) for pair in pairs]
+
+
+def _untested(pair: Pair, one_seed: Collection[str]) -> Pair:
+    single = tuple(name for name in (pair.above, pair.below) if name in one_seed)
+    return replace(pair, single=single, is_significant=False) if single else pair
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
@@ -196,7 +215,7 @@ def _verdict(names: Names, duel: _Duel, metric: str, p_value: float, level: floa
     (above, below), (_, mean_below), difference, low, high, _ = names, *duel
     if difference < 0:
         above, below, mean_below, difference, low, high = below, above, duel.means[0], -difference, -high, -low
-    scale = 1 / abs(mean_below) if mean_below else np.nan
+    scale = 1 / abs(mean_below) if abs(mean_below) > NEXT_TO_NOTHING else np.nan
     is_significant = p_value < 1 - level and low > 0
     half = (high - low) / 2
     return Pair(above, below, metric, difference, low, high, scale * difference, scale * half, p_value, is_significant)

@@ -129,7 +129,8 @@ class _Telling:
 def _gathered(experiment: Experiment, tried: tuple[Tried, ...], seconds: float) -> Searched:
     complete = [trial for trial in tried if trial.state == "complete"]
     if not complete:
-        raise AttlasError(f"none of {len(tried)} trials of {experiment.model['name']} could be completed: {tried[0].reason}")
+        why = tried[0].reason if tried else "another process runs them"
+        raise AttlasError(f"none of {len(tried)} trials of {experiment.model['name']} could be completed: {why}")
     sign = 1 if experiment.task == "rating" else -1
     best = min(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
     found = with_settings(experiment, best.settings)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ import attlas
 from attlas.comparing.compare import recall_plan, run_plan
 from attlas.comparing.plan import Plan
 from attlas.data.simulate import simulate
-from attlas.errors import ArtefactError, ConfigError
+from attlas.errors import ArtefactError, ConfigError, MissingExtra
 from attlas.evaluation.comparison import Comparison
+from attlas.search.locks import claim
 
 TABLES: dict[str, Any] = {
     "compare": {"models": (), "without": ("slim", "ials", "itemknn"), "trials": 3, "seeds": 2, "epochs": 4},
@@ -102,6 +105,64 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, ratings: Path)
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ArtefactError, match="not empty and holds no comparison"):
         run_plan(Plan.of({**TABLES, "data": {"source": str(ratings)}}), out=tmp_path)
+
+
+def test_what_was_found_to_fit_is_not_refused_when_memory_is_short_later(
+    found: tuple[Comparison, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison, folder = found
+    monkeypatch.setattr("attlas.memory.available_bytes", lambda: 1)
+    again = run_plan(recall_plan(folder), out=folder)
+    assert [each.name for each in again.contenders] == [each.name for each in comparison.contenders]
+
+
+def test_a_missing_library_is_not_noted_as_the_models_fault(
+    ratings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*args: Any, **options: Any) -> None:
+        raise MissingExtra("searching needs optuna")
+
+    monkeypatch.setattr("attlas.comparing.compare.run_cell", missing)
+    with pytest.raises(MissingExtra):
+        run_plan(Plan.of({**TABLES, "data": {"source": str(ratings)}}), out=tmp_path / "club")
+    assert not list(tmp_path.glob("club/*/skipped.json"))
+
+
+def test_other_validation_rows_or_candidates_are_other_data(tmp_path: Path) -> None:
+    data = simulate(60, 40, seed=3).interactions
+    made = attlas.split(data, "user-ratio")
+    plan = Plan.of({"compare": {**TABLES["compare"], "without": ("slim", "ials", "itemknn", "mf", "ease")}})
+    run_plan(plan, data=made, out=tmp_path / "club")
+    changed = [replace(made, valid=made.valid.take(np.arange(5))), replace(made, candidates=np.zeros((len(made.test), 3), int))]
+    for other in changed:
+        with pytest.raises(ArtefactError, match="not those that the comparison"):
+            run_plan(plan, data=other, out=tmp_path / "club")
+
+
+def test_a_folder_that_another_process_works_on_is_refused(found: tuple[Comparison, Path]) -> None:
+    _, folder = found
+    lock = claim(folder / ".lock")
+    assert lock
+    with lock, pytest.raises(ArtefactError, match="another process works on"):
+        run_plan(recall_plan(folder), out=folder)
+
+
+def test_a_first_run_that_was_deleted_is_made_anew(ratings: Path, tmp_path: Path) -> None:
+    plan = Plan.of({**TABLES, "data": {"source": str(ratings)}, "compare": {**TABLES["compare"], "without": ("slim", "mf")}})
+    one = run_plan(plan, out=tmp_path / "club")
+    shutil.rmtree(tmp_path / "club" / "ease" / "run")
+    other = run_plan(plan, out=tmp_path / "club")
+    for made, again in zip(one.contenders, other.contenders, strict=True):
+        np.testing.assert_array_equal(made.values("full", "ndcg@10"), again.values("full", "ndcg@10"))
+    assert (tmp_path / "club" / "ease" / "run" / "run.json").is_file()
+
+
+@pytest.mark.parametrize("metric", ["ndcg@50", "auc"])
+def test_any_metric_may_lead(metric: str, ratings: Path, tmp_path: Path) -> None:
+    config = {**TABLES["compare"], "without": ("slim", "ials", "itemknn", "mf"), "metric": metric, "trials": 1, "k": (5,)}
+    comparison = run_plan(Plan.of({"data": {"source": str(ratings)}, "compare": config}), out=tmp_path / "club")
+    assert comparison.pairs[0].metric == metric
+    assert (tmp_path / "club" / "report.html").is_file()
 
 
 def test_without_validation_nothing_can_be_chosen(tmp_path: Path, ratings: Path) -> None:

@@ -124,7 +124,10 @@ def test_seeds_alone_would_raise_the_alarm_if_the_interval_knew_users_only():
 def test_equal_contenders_are_level_and_their_p_value_is_one():
     pair = only(compare_pairs({"a": one_seed(0.1, 0.7), "b": np.array([[0.1, 0.7]] * 3)}, "ndcg@10"))
     assert (pair.difference, pair.low, pair.high, pair.p_value, pair.is_significant) == (0.0, 0.0, 0.0, 1.0, False)
-    assert pair.sentence() == "a is level with b: not significant (NDCG@10 by 0.0000, 0.0000 to 0.0000)"
+    assert (
+        pair.sentence()
+        == "a is level with b: not significant (NDCG@10 by 0.0000, 0.0000 to 0.0000 for this pair alone; p 1 among all)"
+    )
 
 
 @pytest.mark.parametrize("num_users", [1, 2, 3])
@@ -152,12 +155,23 @@ def test_a_mean_of_zero_has_no_relative_difference_and_the_sentence_says_the_dif
     pair = only(compare_pairs({"a": one_seed(0.5, 0.5), "b": one_seed(0.0, 0.0)}, "recall@20"))
     assert np.isnan(pair.relative)
     assert np.isnan(pair.relative_half)
-    assert pair.sentence() == "a is above b: not significant (Recall@20 by 0.5000, 0.5000 to 0.5000)"
+    assert pair.sentence().startswith("a is above b: not significant (Recall@20 by 0.5000, 0.5000 to 0.5000 for this pair")
 
 
 def test_the_sentence_says_who_is_above_by_how_much_and_whether_it_counts():
     pair = Pair("DELF", "EASE", "ndcg@10", 0.0016, -0.0008, 0.0040, 0.004, 0.006, 0.3, False)
-    assert pair.sentence() == "DELF is above EASE by 0.4 % ± 0.6 %: not significant (NDCG@10 by 0.0016, -0.0008 to 0.0040)"
+    assert pair.sentence() == (
+        "DELF is above EASE by 0.4 % ± 0.6 %: not significant "
+        "(NDCG@10 by 0.0016, -0.0008 to 0.0040 for this pair alone; p 0.3 among all)"
+    )
+
+
+def test_of_a_random_model_with_one_seed_nothing_is_called_significant():
+    values = {"new": np.full((1, 50), 0.9), "old": np.full((3, 50), 0.1) + np.arange(3)[:, None] / 1000}
+    assert compare_pairs(values, "ndcg@10")[0].is_significant
+    pair = compare_pairs(values, "ndcg@10", random=["new", "old"])[0]
+    assert not pair.is_significant
+    assert "not tested, new under one seed only" in pair.sentence()
 
 
 def test_a_larger_family_raises_every_p_value():

@@ -27,8 +27,6 @@ app = typer.Typer(
     "[bold]attlas fit --data ratings.csv --model delf --out runs/delf[/bold]",
 )
 app.add_typer(data, name="data")
-for command in (compare, tune, audit):
-    app.command()(command)
 
 
 def _terminal() -> Any:
@@ -147,6 +145,10 @@ def evaluate(
         return show.show_json([report.to_dict() for report in reports])
     show.show_reports([report.to_dict() for report in reports], title=str(run))
     return show.show_sentences([sentence for report in reports for sentence in report.sentences()])
+
+
+for command in (compare, tune, audit):
+    app.command()(command)
 
 
 @app.command()

@@ -40,6 +40,7 @@ class TrainingConfig:
         seed: what weights, order and negatives depend on.
         device: cpu or cuda.
         memory: what fitting may use, such as 4GB; None means what the machine has available.
+        chosen: whether a search has chosen the number of epochs, whose last one is then the best by its making.
     """
 
     epochs: int = Field(default=100, ge=1)
@@ -49,6 +50,7 @@ class TrainingConfig:
     seed: int = Field(default=1, ge=0)
     device: str = "cpu"
     memory: str | None = None
+    chosen: bool = False
 
     def memory_bytes(self) -> int | None:
         """The memory given, in bytes; None if the machine's."""

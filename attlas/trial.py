@@ -115,7 +115,7 @@ class Trial:
         is_refit = self.experiment.training.refit and self.split.valid is not None
         rows = self._all_but_test() if is_refit else self.split.train
         model, inputs, losses, _ = self.fit("refit", rows, valid["epoch"])
-        return self._measured(model, inputs, losses, valid, time.perf_counter() - started)
+        return self._measured(model, inputs, losses, valid, time.perf_counter() - started, chosen=True)
 
     def _all_but_test(self) -> Interactions:
         """Training and validation; of validation users that were held out whole, also the rows that were given."""
@@ -125,12 +125,20 @@ class Trial:
         return together(split.train, split.valid, given)
 
     def _measured(
-        self, model: nn.Module, inputs: Inputs, losses: list[float], valid: dict[str, Any] | None, seconds: float
+        self,
+        model: nn.Module,
+        inputs: Inputs,
+        losses: list[float],
+        valid: dict[str, Any] | None,
+        seconds: float,
+        *,
+        chosen: bool = False,
     ) -> Recommender:
         wanted, split = self.experiment.evaluation, self.split
         codes = with_full(wanted.protocol) or self._usual_protocols()
         reports = [measure(Scorer(model, inputs), split, code, wanted.k, self.tell, beyond=wanted.beyond) for code in codes]
         card = self.card(inputs, losses, valid, seconds, [report.to_dict() for report in reports])
+        card["training"]["chosen"] |= chosen
         seen = together(split.test, split.valid, split.given)
         return Recommender(model, inputs, card=card, seen=seen, reports=reports)
 
@@ -197,6 +205,7 @@ class Trial:
                 "losses": [None if math.isnan(loss) else loss for loss in losses],
                 "valid": valid,
                 "refit": self.experiment.training.refit,
+                "chosen": self.experiment.training.chosen,
                 "seconds": seconds,
             },
             "reports": reports,

@@ -55,7 +55,7 @@ def _judged(bench: Bench, name: str, entropy: np.ndarray) -> Finding:
     elif is_peaked:
         said += ": it sees one entry and forgets the rest"
     return Finding(
-        "collapsed-attention",
+        "collapsed-attention" if is_flat or is_peaked else "attention-entropy",
         graded(float(is_flat or is_peaked), warning=1),
         bench.name,
         said,

@@ -19,14 +19,16 @@ from attlas.auditing.settings import audit_settings
 from attlas.auditing.split import audit_split, of_split
 from attlas.data.given import given_files
 from attlas.data.interactions import Interactions
-from attlas.data.split import Split
+from attlas.data.split import Split, looks_like_split
 from attlas.errors import ArtefactError, ConfigError
-from attlas.experiment import Experiment
+from attlas.experiment import Experiment, read_toml
 from attlas.loading import DataConfig, load_rows, load_split
 from attlas.recommender import Recommender, load
+from attlas.settings import build
 from attlas.telling import Teller
 from attlas.trial import refuse_other_data, together
 
+COMPARED = {"compare", "contenders"}  # tables that make a TOML file one of a comparison
 REPRODUCED = 0.002  # how far a figure may move between machines: a few ranks of near-equal scores
 
 
@@ -77,13 +79,13 @@ def audit(
 
     Args:
         subject: a run folder, a Recommender, a TOML file or an Experiment, a table or a folder of given files, a frame,
-            Interactions or a Split.
+            Interactions or a Split. Of a TOML file for ``attlas compare`` the data and their split are looked at.
         data: for a run, a Recommender and settings: where the data are now, or the data; None means where they were.
         config: for data: columns, cleaning and how to split; None guesses.
         tell: shows bars.
 
     Raises:
-        ArtefactError: no whole run, or other data than it was made with.
+        ArtefactError: no whole run, a comparison of many, or other data than it was made with.
         ConfigError: settings that do not fit, or data that are needed and not given.
         DataError: the data cannot be understood.
     """
@@ -91,7 +93,8 @@ def audit(
     if isinstance(subject, str | Path):
         path = Path(subject)
         if path.suffix == ".toml":
-            return _of_experiment(Experiment.from_file(path), data, tell, str(path))
+            return _of_toml(path, data, tell)
+        _refuse_comparison(path)
         if (path / MANIFEST).is_file() or (path / "experiment.json").is_file():
             return _of_run(load(path), data, tell, str(path))
     if isinstance(subject, Experiment):
@@ -104,18 +107,45 @@ def audit(
 
 
 def _of_data(data: Any, config: DataConfig, tell: Teller) -> Audit:
-    is_path = isinstance(data, str | Path)
-    if is_path:
-        config = dataclasses.replace(config, source=str(data))
-    split, found = _loaded(config, None if is_path else data, tell)
+    config, rows = _placed(config, data)
+    split, found = _loaded(config, rows, tell)
     return _made(config.source or type(data).__name__, found + audit_split(split, tell=tell))
 
 
+def _of_toml(path: Path, data: Any, tell: Teller) -> Audit:
+    tables = read_toml(path)
+    if not COMPARED & set(tables):
+        return _of_experiment(Experiment.of(tables), data, tell, str(path))
+    split, found = _loaded(*_placed(build(DataConfig, tables.get("data", {}), where="data"), data), tell)
+    return _made(str(path), found + audit_split(split, tell=tell))
+
+
+def _refuse_comparison(folder: Path) -> None:
+    """A comparison is many runs; its own findings stand in its report.
+
+    Raises:
+        ArtefactError: the folder is one; the message names its runs.
+    """
+    if not (folder / "plan.json").is_file() or looks_like_split(folder):
+        return
+    runs = [run for run in (folder / "winner", *sorted(folder.glob("*/run"))) if (run / MANIFEST).is_file()]
+    said = (
+        f"audit one of its runs: {', '.join(map(str, runs))}"
+        if runs
+        else f"it has no run yet: attlas compare --resume {folder}"
+    )
+    raise ArtefactError(f"{folder} is a comparison of many models; {said}")
+
+
+def _placed(config: DataConfig, data: Any) -> tuple[DataConfig, Any]:
+    """The settings and the data to load by them: a path says where the data are now."""
+    return (dataclasses.replace(config, source=str(data)), None) if isinstance(data, str | Path) else (config, data)
+
+
 def _of_experiment(experiment: Experiment, data: Any, tell: Teller, subject: str) -> Audit:
-    is_path = isinstance(data, str | Path)
-    config = dataclasses.replace(experiment.data, source=str(data)) if is_path else experiment.data
-    split, found = _loaded(config, None if is_path else data, tell)
-    codes = tuple(code for code in experiment.evaluation.protocol if code != "rating")
+    split, found = _loaded(*_placed(experiment.data, data), tell)
+    ranked = tuple(code for code in experiment.evaluation.protocol if code != "rating")
+    codes = ("rating",) if experiment.task == "rating" else ranked
     return _made(subject, found + audit_settings(experiment, split) + audit_split(split, codes=codes, tell=tell))
 
 
@@ -125,18 +155,15 @@ def _of_run(recommender: Recommender, data: Any, tell: Teller, subject: str) -> 
         raise ArtefactError(
             f"{subject} was trained on all rows, its test rows too, and has no number to audit; audit {card['final']['of']}"
         )
-    experiment, is_path = Experiment.of(card["experiment"]), isinstance(data, str | Path)
-    config = dataclasses.replace(experiment.data, source=str(data)) if is_path else experiment.data
+    experiment = Experiment.of(card["experiment"])
+    config, rows = _placed(experiment.data, data)
     if data is None and not config.source:
         raise ConfigError(f"{subject} was made from data in memory, which attlas did not keep; pass them again as data")
-    split, found = _loaded(config, None if is_path else data, tell)
+    split, found = _loaded(config, rows, tell)
     refuse_other_data(split, card, Path(subject))
     codes = tuple(report["protocol"] for report in card["reports"] if report["protocol"] != "rating") or ("rating",)
     bench = Bench(scorer, split, codes, experiment.evaluation.k[0], card["model"]["name"], tell)
-    if codes == ("rating",):
-        found += audit_split(split, tell=tell)
-    else:
-        found += of_split(bench)
+    found += of_split(bench)
     found += audit_settings(experiment, split, subject=bench.name)
     return _made(subject, [*found, *of_model(bench), *_reported(bench, card["reports"]), *_of_card(card)])
 
@@ -202,7 +229,12 @@ def _of_files(folder: Path) -> list[Finding]:
 
 
 def _of_card(card: dict[str, Any]) -> list[Finding]:
-    """What the history of a run says: one that was still getting better when its epochs were over."""
+    """What the history of a run says: one that was still getting better when its epochs were over.
+
+    Where a search or a comparison chose the epochs, the last one is the best by its making, and nothing is said.
+    """
+    if card["training"].get("chosen"):
+        return []
     valid, done = card["training"]["valid"], card["training"]["epochs"]
     limit = card["experiment"]["training"]["epochs"]
     if not valid or valid["epoch"] != limit or done != limit or limit == 1 or len(card["training"]["losses"]) < 2:

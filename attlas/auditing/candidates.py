@@ -18,7 +18,7 @@ FEW = 0.5  # of the catalogue; lists that are longer say about what the catalogu
 
 def of_candidates(bench: Bench) -> Iterator[Finding]:
     """The held-out item or known ones among the candidates, repetition, items never trained on, and lists that are short."""
-    if bench.split.candidates is None or not bench.split.candidates.size:
+    if bench.is_rating or bench.split.candidates is None or not bench.split.candidates.size:
         return
     yield from _own_item(bench)
     yield from _seen(bench)

@@ -20,6 +20,7 @@ from attlas.evaluation.evaluate import evaluate, evaluate_rows
 from attlas.evaluation.protocols import Scorer, Watch, find_protocol
 from attlas.evaluation.report import Report
 from attlas.models.popularity import Popularity
+from attlas.models.protocol import task_of
 from attlas.scoring import Scorer as ModelScorer
 from attlas.telling import Teller
 
@@ -68,6 +69,11 @@ class Bench:
     tell: Teller = field(default_factory=Teller)
     kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
+    @property
+    def is_rating(self) -> bool:
+        """Whether ratings are at stake: their error is measured, and no rank."""
+        return self.codes == ("rating",)
+
     def rival(self) -> Bench:
         """The same bench for popularity, made once."""
         if "rival" not in self.kept:
@@ -91,13 +97,16 @@ class Bench:
             without: bool[I], the items to put last.
 
         Returns:
-            None where no row is left, or where it cannot be told: strangers are always ranked against all items.
+            None where no row is left, or where it cannot be told: strangers are always ranked against all items, and a
+            scorer that ranks has no error of ratings.
         """
         split = self.split if kept is None else _of_rows(self.split, kept)
         if not len(split.test) or (without is not None and split.given is not None):
             return None
         if code == "rating":
             assert isinstance(self.scorer, ModelScorer)
+            if task_of(self.scorer.model) != "rating":
+                return None
             return Figures(code, {"rmse": evaluate_rows(self.scorer, split.test, "rating").mean("rmse")})
         scorer: Scorer = self.scorer if without is None else Without(self.scorer, without)
         try:

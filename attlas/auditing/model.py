@@ -55,10 +55,9 @@ def audit_model(
 def of_model(bench: Bench) -> list[Finding]:
     """What is wrong with the numbers of a bench's model."""
     found = [*_trained_on_test(bench)]
-    found += _trained_on_test(bench)
     ranking: tuple[Callable[[Bench], Iterator[Finding]], ...] = (of_untrained, of_ties, of_reversal, of_lists)
     either: tuple[Callable[[Bench], Iterator[Finding]], ...] = (of_histories, of_attention)
-    checks = either if bench.codes == ("rating",) else (*ranking, *either)
+    checks = either if bench.is_rating else (*ranking, *either)
     return found + [finding for check in checks for finding in check(bench)]
 
 

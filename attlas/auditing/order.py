@@ -84,7 +84,7 @@ def _others_future(bench: Bench) -> Iterator[Finding]:
     if (share := float(later_N.mean())) < 0.01:
         return
     effect = None
-    if split.given is None:
+    if split.given is None and not bench.is_rating:
         now, then = _popularity_of_the_moment(split, bench.k)
         effect = (
             f"popularity: ndcg@{bench.k} {now:.4f} -> {then:.4f} if it counts only what came before each test row "

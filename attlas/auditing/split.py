@@ -29,7 +29,8 @@ def audit_split(
     Args:
         scorer: whose metric the effects tell; None takes popularity.
         name: what the scorer is called.
-        codes: protocols of the effects; none means full, and ncf where candidates are given.
+        codes: protocols of the effects; none means full, and ncf where candidates are given; ``rating`` alone tells
+            what changes in the error of ratings, and nothing where the scorer predicts none.
         tell: shows bars.
     """
     bench = Bench(
@@ -69,8 +70,8 @@ def _test_in_train(bench: Bench) -> Iterator[Finding]:
     count, share = int(is_known.sum()), float(is_known.mean())
     if not count:
         return
-    sampled = [code for code in bench.codes if code == "ncf"]
-    told = [bench.told(code, "without them", kept=~is_known) for code in sampled]
+    counted_in = [code for code in bench.codes if code in ("ncf", "rating")]
+    told = [bench.told(code, "without them", kept=~is_known) for code in counted_in]
     yield Finding(
         "test-in-train",
         graded(share, warning=0, error=0.01),
@@ -78,8 +79,12 @@ def _test_in_train(bench: Bench) -> Iterator[Finding]:
         f"{counted(count, 'test row')} ({percent(share)}) are pairs of user and item that training holds",
         share,
         "; ".join(each for each in told if each)
-        or f"full leaves them out and measures {len(split.test) - count:,} of {len(split.test):,} rows; "
-        "a protocol that hides nothing counts them, and whatever remembers its training finds them",
+        or (
+            "whatever remembers its training knows them"
+            if bench.is_rating
+            else f"full leaves them out and measures {_left(is_known)} rows; a protocol that hides nothing counts them, and "
+            "whatever remembers its training finds them"
+        ),
         "take these pairs out of training; if the rows repeat, merge them before splitting",
     )
 
@@ -106,8 +111,8 @@ def _validation(bench: Bench) -> Iterator[Finding]:
             "split",
             f"{counted(int(of_test.sum()), 'test row')} ({percent(share)}) are validation rows too",
             share,
-            "early stopping on them chooses by the test, and its number is too high; full hides them as seen: "
-            f"{int((~of_test).sum()):,} of {len(split.test):,} test rows are left to rank",
+            "early stopping on them chooses by the test, and its number is too good"
+            + ("" if bench.is_rating else f"; full hides them as seen: {_left(of_test)} test rows are left to rank"),
             "cut validation from training: read_split(folder, validation='leave-last-out')",
         )
     in_train = np.isin(cells(split.valid), cells(split.train))
@@ -119,9 +124,15 @@ def _validation(bench: Bench) -> Iterator[Finding]:
             "split",
             f"{counted(int(in_train.sum()), 'validation row')} ({percent(share)}) are in training too",
             share,
-            f"full hides them as seen: {int((~in_train).sum()):,} of {len(split.valid):,} rows decide when to stop",
+            "rows that are learned by heart say when to stop, and say it too late"
+            if bench.is_rating
+            else f"full hides them as seen: {_left(in_train)} rows decide when to stop",
             "take these pairs out of training",
         )
+
+
+def _left(is_hidden_N: np.ndarray) -> str:
+    return f"{int((~is_hidden_N).sum()):,} of {len(is_hidden_N):,}"
 
 
 def _repeated_test(bench: Bench) -> Iterator[Finding]:
@@ -129,7 +140,8 @@ def _repeated_test(bench: Bench) -> Iterator[Finding]:
         cell = cells(part)
         extra = len(cell) - len(np.unique(cell))
         if extra:
-            what = "weigh double in training" if called == "training" else "count once under full, twice against candidates"
+            once = "weigh double in the error" if bench.is_rating else "count once under full, twice against candidates"
+            what = "weigh double in training" if called == "training" else once
             yield Finding(
                 f"repeated-{called}-rows",
                 graded(extra / len(cell), warning=1e-3),
@@ -159,7 +171,8 @@ def _cold(bench: Bench) -> Iterator[Finding]:
                 "split",
                 f"{counted(count, 'test row')} ({percent(share)}) are of {side}s without any training row",
                 share,
-                bench.change("without them", kept=~is_cold) or "nothing but these rows could be ranked",
+                bench.change("without them", kept=~is_cold)
+                or (None if bench.is_rating else "nothing but these rows could be ranked"),
                 f"models {deed}: report the metric with and without these rows, or split with keep_cold=False",
             )
 
@@ -174,7 +187,8 @@ def _left_aside(bench: Bench) -> Iterator[Finding]:
             "split",
             f"{counted(aside, 'held-out row')} ({percent(aside / held)}) were left aside, their user or item being cold",
             aside / held,
-            "the metric is of what training knows; counted as misses, they would lower hr and recall by that share",
+            "the metric is of what training knows"
+            + ("" if bench.is_rating else "; counted as misses, they would lower hr and recall by that share"),
             "say so beside the number; keep_cold=True keeps them",
         )
 
@@ -192,6 +206,8 @@ def _cut_histories(bench: Bench) -> Iterator[Finding]:
             f"{percent(CAPPED)} of the users or more have the longest history of all, {longest:,} entries or one less "
             f"({percent(share)} exactly): the data were cut there",
             share,
-            "what was cut off are false negatives: chosen items that are ranked and drawn as if they had not been chosen",
+            None
+            if bench.is_rating
+            else "what was cut off are false negatives: chosen items that are ranked and drawn as if they had not been chosen",
             "learn from the uncut data if they are to be had, or say so beside the number",
         )

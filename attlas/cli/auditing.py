@@ -36,6 +36,7 @@ def audit(
 
     [bold]attlas audit configs/delf-film-club.toml[/bold]
 
+    Of a comparison audit its runs, one by one; of its TOML file the data and the split are looked at.
     An error means that the number cannot be trusted, a warning that it may mislead; the rest is worth knowing.
     """
     from attlas.auditing.audit import audit as look
@@ -64,10 +65,12 @@ def _refuse_unfit(subject: Path | None, data: str | None, given: list[str]) -> N
 
 
 def _show(found: Audit) -> None:
-    rows = [
-        {**finding.to_dict(), "what was seen": finding.sentence, "what to do": finding.advice} for finding in found.findings
+    blocks = [
+        (
+            f"{finding.severity}  {finding.code}",
+            [finding.sentence, *([f"effect: {finding.effect}"] if finding.effect else []), f"to do: {finding.advice}"],
+        )
+        for finding in found.findings
     ]
-    columns = ("severity", "code", "what was seen", "effect", "what to do")
-    if rows:
-        show.show_table(rows, columns)
+    show.show_blocks(blocks)
     show.show_sentences([found.sentence()])

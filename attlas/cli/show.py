@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+PIPED_WIDTH, INDENT = 140, 4  # characters
 
 
 def show_json(value: Any) -> None:
@@ -17,20 +24,32 @@ def show_json(value: Any) -> None:
 def show_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str | None = None) -> None:
     """A table of the named columns; numbers to the right."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = _console()
     if title:
         console.print(Text(title, style="bold"))
     table = Table(box=box.SIMPLE_HEAD)
     for column in columns:
         is_number = bool(rows) and all(isinstance(row.get(column), int | float | None) for row in rows)
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+        table.add_column(Text(column), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
     console.print(table)
+
+
+def show_blocks(blocks: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """Headings, and under each its paragraphs, indented and wrapped to the width there is."""
+    from rich.text import Text
+
+    console = _console()
+    for heading, paragraphs in blocks:
+        console.print(Text(heading, style="bold"))
+        for paragraph in paragraphs:
+            for line in Text(paragraph).wrap(console, max(1, console.width - INDENT)):
+                console.print(Text(" " * INDENT + line.plain.rstrip()))
+        console.print()
 
 
 def show_sentences(sentences: Sequence[str]) -> None:
@@ -99,7 +118,19 @@ def show_reports(reports: Sequence[Mapping[str, Any]], *, title: str) -> None:
             show_table(rows, ("figure", "value", "unit", "95 % interval"), title="What the lists are like, not how good:")
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any) -> Text:
+    """As it stands: brackets in a name are no markup."""
+    from rich.text import Text
+
     if value is None:
-        return ""
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+        return Text()
+    return Text(f"{value:.4f}" if isinstance(value, float) else str(value))
+
+
+def _console() -> Console:
+    """As wide as the terminal, or as COLUMNS says; what is piped is wide otherwise."""
+    from rich.console import Console
+
+    asked = os.environ.get("COLUMNS", "")
+    says = asked.isdecimal() and int(asked) > 0
+    return Console(width=int(asked) if says else None if sys.stdout.isatty() else PIPED_WIDTH)

@@ -39,8 +39,10 @@ def described(
     experiment: Experiment, split: Split, space: Space, fixed: Collection[str], storage: str | None
 ) -> dict[str, Any]:
     """What must be the same whenever the search goes on, as JSON holds it."""
+    plain = experiment.to_dict()
+    del plain["training"]["chosen"]  # it says where the epochs come from, and changes nothing that is searched
     what = {
-        "experiment": experiment.to_dict(),
+        "experiment": plain,
         "fixed": sorted(fixed),
         "space": {key: dataclasses.asdict(choices) for key, choices in space.items()},
         "data": {**fingerprints(split), "valid_fingerprint": split.valid.fingerprint if split.valid else None},

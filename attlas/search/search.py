@@ -135,5 +135,5 @@ def _gathered(experiment: Experiment, tried: tuple[Tried, ...], seconds: float) 
     best = min(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
     found = with_settings(experiment, best.settings)
     if learns_in_epochs(found):
-        found = dataclasses.replace(found, training=dataclasses.replace(found.training, epochs=best.epoch))
+        found = dataclasses.replace(found, training=dataclasses.replace(found.training, epochs=best.epoch, chosen=True))
     return Searched(tried, best, found, seconds)

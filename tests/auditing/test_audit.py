@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,12 @@ import pytest
 import attlas
 from attlas.auditing.audit import Audit, audit
 from attlas.auditing.finding import Finding
+from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError, DataError
+from attlas.experiment import Experiment
 from attlas.loading import DataConfig
+from attlas.telling import Teller
+from attlas.trial import Trial
 from tests.auditing.clean import clean, club, fitted
 
 
@@ -103,6 +109,99 @@ def test_a_model_of_ratings_is_audited_by_its_error() -> None:
     assert found.worst == "info"
 
 
+def of_ratings(split: Split) -> Audit:
+    return audit(attlas.fit(split, "biased_mf", config={"embedding_dim": 2}, epochs=2), data=split)
+
+
+def test_effects_on_a_model_of_ratings_are_in_its_own_error() -> None:
+    split = attlas.split(club(), "global-ratio")
+    rare = split.test.item == split.test.item[0]
+    cold = replace(split, train=split.train.take(split.train.item != split.test.item[0]))
+    found = {finding.code: finding for finding in of_ratings(cold).findings}
+    assert found["cold-test-items"].size == rare.mean()
+    assert re.fullmatch(r"biased_mf: rmse \d\.\d{4} -> \d\.\d{4} without them \(rating\)", str(found["cold-test-items"].effect))
+    assert "future-of-others" in found
+    assert not [each.code for each in found.values() if re.search("ndcg|full|popularity:", str(each.effect))]
+
+
+def test_before_a_model_of_ratings_is_trained_nothing_is_measured_for_it() -> None:
+    split = attlas.split(club(), "global-ratio")
+    cold = replace(split, train=split.train.take(split.train.item != split.test.item[0]))
+    found = {finding.code: finding for finding in audit(Experiment.of({"model": {"name": "biased_mf"}}), data=cold).findings}
+    assert found["cold-test-items"].effect is None
+    assert not [each.code for each in found.values() if re.search("ndcg|full|popularity:", str(each.effect))]
+
+
+def test_a_fit_whose_best_epoch_was_its_last_was_still_rising() -> None:
+    made = fitted("mf", clean(), epochs=2)
+    assert made.card["training"]["valid"]["epoch"] == 2
+    assert "still-rising" in codes(audit(made, data=clean()))
+
+
+def test_epochs_that_a_search_chose_say_nothing_of_rising() -> None:
+    made = fitted("mf", clean(), epochs=2, chosen=True)
+    assert made.card["training"]["valid"]["epoch"] == 2
+    assert "still-rising" not in codes(audit(made, data=clean()))
+
+
+def test_epochs_that_a_validation_elsewhere_chose_say_nothing_of_rising() -> None:
+    experiment = Experiment.of({"model": {"name": "mf", "embedding_dim": 4}, "training": {"epochs": 2}})
+    made = Trial(experiment, clean(), None, Teller()).repeat({"metric": "ndcg@10", "value": 0.5, "epoch": 2})
+    assert made.card["training"]["chosen"] is True
+    assert "still-rising" not in codes(audit(made, data=clean()))
+
+
+def test_healthy_attention_is_described_and_not_called_collapsed() -> None:
+    found = codes(audit(fitted("delf", clean()), data=clean()))
+    assert "attention-entropy" in found
+    assert "collapsed-attention" not in found
+
+
+def test_of_a_comparison_its_runs_are_named(runs: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
+    (tmp_path / "plan.json").write_text("{}")
+    assert f"it has no run yet: attlas compare --resume {tmp_path}" in command("audit", tmp_path).err
+    for place in ("winner", "ease/run"):
+        shutil.copytree(runs / "ease", tmp_path / place)
+    said = command("audit", tmp_path)
+    assert said.code == 2
+    assert said.err == (
+        f"attlas: {tmp_path} is a comparison of many models; audit one of its runs: "
+        f"{tmp_path / 'winner'}, {tmp_path / 'ease/run'}\n"
+    )
+    assert command("audit", tmp_path / "ease/run").code == 0
+
+
+@pytest.mark.parametrize("table", ["[compare]", "[contenders.plain.model]"])
+def test_of_settings_of_a_comparison_the_data_and_their_split_are_audited(table: str, club_files: Path, tmp_path: Path) -> None:
+    data, toml = str(club_files / "ratings.csv"), tmp_path / "compare.toml"
+    toml.write_text(f'[data]\nsource = "{data}"\nsplit = "user-ratio"\n{table}\n')
+    found = audit(toml)
+    assert found.subject == str(toml)
+    assert "own-future" in codes(found)
+    assert found.findings == audit(data, config=DataConfig(split="user-ratio")).findings
+
+
+def test_unknown_settings_of_a_comparisons_data_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "compare.toml").write_text('[data]\nsorce = "ratings.csv"\n[compare]\n')
+    with pytest.raises(ConfigError, match=r"\[data\] has no setting 'sorce'; did you mean 'source'"):
+        audit(tmp_path / "compare.toml")
+
+
+def test_eighty_columns_hold_every_finding_whole(
+    given_files: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    found = command("audit", "--data", given_files, "--json").json["findings"]
+    out = command("audit", "--data", given_files).out
+    blocks = [block.splitlines() for block in out.split("\n\n")[:-1]]
+    assert len(found) == len(blocks) > 1
+    for finding, (head, *body) in zip(found, blocks, strict=True):
+        effect = f"effect: {finding['effect']} " if finding["effect"] else ""
+        assert head == f"{finding['severity']}  {finding['code']}"
+        assert all(line.startswith("    ") and len(line) <= 80 for line in body)
+        assert " ".join(" ".join(body).split()) == f"{finding['sentence']} {effect}to do: {finding['advice']}"
+
+
 def test_a_run_that_was_trained_on_all_rows_is_refused(tmp_path: Path) -> None:
     club().to_frame().write_csv(tmp_path / "rows.csv")
     attlas.fit(str(tmp_path / "rows.csv"), "popularity", out=tmp_path / "run")
@@ -115,7 +214,7 @@ def test_a_run_is_audited_on_the_command_line(runs: Path, command: Callable[...,
     said = command("audit", runs / "delf", "--json")
     assert said.code == 0
     found = {finding["code"]: finding for finding in said.json["findings"]}
-    assert {"collapsed-attention", "label-from-length", "popularity-lists"} <= set(found)
+    assert {"attention-entropy", "label-from-length", "popularity-lists"} <= set(found)
     assert said.json["subject"] == str(runs / "delf")
     assert set(found["label-from-length"]) == {"code", "severity", "subject", "sentence", "size", "effect", "advice"}
 

@@ -386,6 +386,10 @@ for _, planted_fault in PLANTED.values():
     planted_fault.__test__ = False  # type: ignore[attr-defined]
 
 
+def test_a_fault_is_told_once() -> None:
+    assert [finding.code for finding in trained_on_test()].count("trained-on-test") == 1
+
+
 @pytest.mark.parametrize("fault", PLANTED)
 def test_a_planted_fault_is_found_and_nothing_else(fault: str) -> None:
     code, plant = PLANTED[fault]

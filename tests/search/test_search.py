@@ -19,6 +19,7 @@ from attlas.experiment import Experiment
 from attlas.runner import run
 from attlas.search import loop
 from attlas.search.loop import is_behind
+from attlas.search.note import read_note
 from attlas.search.plan import Plan
 from attlas.search.search import Searched, Tried, search
 from attlas.telling import Teller
@@ -234,6 +235,12 @@ def test_the_folder_of_another_search_is_refused(found: tuple[Searched, Path], p
     fewer = dataclasses.replace(parts, train=parts.train.take(slice(1, None)))
     with pytest.raises(ArtefactError, match="its training, validation or given rows differ"):
         seek(of("mf", model={"embedding_dim": 8}), fewer, found[1])
+
+
+def test_where_the_epochs_come_from_makes_no_other_search(found: tuple[Searched, Path], parts: Split) -> None:
+    again = seek(of("mf", model={"embedding_dim": 8}, training={"chosen": True}), parts, found[1], trials=10)
+    assert what(again) == what(found[0])
+    assert "chosen" not in read_note(found[1])["experiment"]["training"]  # so that older folders go on too
 
 
 def test_without_optuna_the_message_says_what_to_install(parts: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

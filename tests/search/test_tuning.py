@@ -53,6 +53,7 @@ def test_the_folder_holds_the_best_settings_and_every_trial(tuned: tuple[Path, A
     assert {f"solver.{name}": value for name, value in written["solver"].items()} == best["settings"]
     assert written["model"]["embedding_dim"] == 8
     assert written["training"]["epochs"] == best["epoch"]
+    assert written["training"]["chosen"] is True
 
 
 def test_the_next_command_works_and_finds_the_same_value(tuned: tuple[Path, Any], command: Callable) -> None:

@@ -68,6 +68,12 @@ def seek(parts: Split, folder: Path, **changes: Any) -> Searched:
 
 
 @pytest.fixture(scope="module")
+def untouched(parts: Split, tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    """A search that was never killed."""
+    return seek(parts, tmp_path_factory.mktemp("untouched"))
+
+
+@pytest.fixture(scope="module")
 def begin() -> Iterator[Callable[[Path, float], int]]:
     """Begins or goes on in a folder, and kills after so many seconds; the exit code, -9 if it was killed."""
     code = NURSERY.format(tables=TABLES, trials=TRIALS)
@@ -86,16 +92,6 @@ def begin() -> Iterator[Callable[[Path, float], int]]:
         assert nursery.stdout.readline() == "ready\n"
         yield do
         nursery.stdin.close()
-
-
-@pytest.fixture(scope="module")
-def untouched(begin: Callable[[Path, float], int], parts: Split, tmp_path_factory: pytest.TempPathFactory) -> Searched:
-    """A search that was never killed; before it one that compiles, since what numba has just compiled sums in another order
-    than what it loads."""
-    folder = tmp_path_factory.mktemp("untouched")
-    assert begin(folder / "compiles", 120.0) == 0
-    assert begin(folder / "whole", 60.0) == 0
-    return seek(parts, folder / "whole")
 
 
 def test_the_search_that_killed_ones_are_held_against_prunes_and_completes(untouched: Searched) -> None:

@@ -44,7 +44,7 @@ def draw(start, index_T, user, pool, number):
     return -1, number
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _score(user_D, item_D, bias):
     total = bias
     for k in range(len(user_D)):
@@ -52,7 +52,7 @@ def _score(user_D, item_D, bias):
     return total
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _step(user_D, item_D, pull, rate, l2):
     """Move both rows by a gradient of ``pull`` with respect to their product."""
     for k in range(len(user_D)):
@@ -61,7 +61,7 @@ def _step(user_D, item_D, pull, rate, l2):
         item_D[k] = its - rate * (pull * mine + l2 * its)
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _one(tables, user, item, label, squared, rate, l2):
     """One step on one pair; returns its loss."""
     user_UD, item_ID, user_bias_U, item_bias_I = tables
@@ -78,7 +78,7 @@ def _one(tables, user, item, label, squared, rate, l2):
     return loss
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _two(tables, user, item, other, rate, l2):
     """One step on one pair of items, the first of which should stand higher; returns its loss."""
     user_UD, item_ID, _, item_bias_I = tables

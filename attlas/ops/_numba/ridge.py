@@ -2,6 +2,9 @@
 
 Entries and rows of the shared matrix are taken four at a time, so that what they are summed into is loaded once for four.
 ``fastmath`` lets sums be vectorised; each row is solved by one thread, so that the bits do not depend on their number.
+
+What sums in an order of its choice is inlined, or may not choose: of a function that is called there are two copies, and the
+process that compiles them runs another one than those that load them.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ BLOCK = 16  # rows that lie side by side, of which a thread takes turns: even wh
 TINY = 1e-20  # a squared residual below this is solved
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _add_shared(gram_DD, x_D, out_D):
     """out += gram x, for a symmetric gram."""
     dim = len(x_D)
@@ -29,7 +32,7 @@ def _add_shared(gram_DD, x_D, out_D):
             out_D[k] += on_a * a[k]
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _add_own(table_ED, index_T, weight_T, target_T, scale, first, last, x_D, out_D):
     """out += sum over the row's entries of (weight (table . x) - scale target) table."""
     dim, zero = len(x_D), table_ED.dtype.type(0)
@@ -58,7 +61,7 @@ def _add_own(table_ED, index_T, weight_T, target_T, scale, first, last, x_D, out
             out_D[k] += on_a * a[k]
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _apply(system, penalty, scale, first, last, x_D, out_D):
     """out = (gram + sum of weight table table' + penalty I) x - scale (sum of target table)."""
     table_ED, index_T, weight_T, target_T, gram_DD = system
@@ -68,7 +71,7 @@ def _apply(system, penalty, scale, first, last, x_D, out_D):
     _add_own(table_ED, index_T, weight_T, target_T, scale, first, last, x_D, out_D)
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def _solve(system, penalty, first, last, steps, x_D, scratch_3D):
     """Conjugate gradients from x on, in place."""
     residual_D, direction_D, applied_D = scratch_3D[0], scratch_3D[1], scratch_3D[2]
@@ -107,7 +110,7 @@ def conjugate_gradients(table_ED, start, index_T, weight_T, target_T, gram_DD, p
                 _solve(system, penalty_G[g], start[g], start[g + 1], steps, x_GD[g], scratch_3D)
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, error_model="numpy", forceinline=True)
 def _add_normal(table_ED, index_T, weight_T, target_T, first, last, normal_DD, right_D):
     """normal += sum of weight table table', its upper triangle alone; right += sum of target table."""
     dim = len(right_D)
@@ -133,7 +136,7 @@ def _add_normal(table_ED, index_T, weight_T, target_T, first, last, normal_DD, r
             right_D[k] += target * of_a[k]
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, error_model="numpy", forceinline=True)
 def _factorise(normal_DD):
     """The Cholesky factor in place of the upper triangle, four rows at a time; False where it is not positive definite.
 
@@ -162,7 +165,7 @@ def _factorise(normal_DD):
     return True
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, error_model="numpy", forceinline=True)
 def _substitute(factor_DD, right_D):
     """The solution in place of the right side."""
     dim = len(right_D)
@@ -180,7 +183,7 @@ def _substitute(factor_DD, right_D):
         found[0] = total / row[0]
 
 
-@njit(cache=True, parallel=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(cache=True, parallel=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 def cholesky(table_ED, start, index_T, weight_T, target_T, gram_DD, penalty_G, threads, x_GD):
     """x[g] becomes row g's solution; returns how many rows have none in floats."""
     failed = np.zeros(threads, np.int64)

@@ -1,0 +1,33 @@
+"""Kernels give the same bits in the process that compiles them as in those that load them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+FITS = """
+import attlas, hashlib, numpy, torch
+from attlas.data.inputs import Inputs
+from attlas.models import model_class
+from attlas.training.solvers import make_solver
+
+inputs = Inputs(attlas.simulate(60, 40, seed=3).interactions)
+for name, table in (("ials", {}), ("ials", {"method": "cholesky"}), ("mf", {}), ("biased_mf", {})):
+    torch.manual_seed(0)
+    model = model_class(name)(inputs.sizes)
+    with torch.no_grad():
+        make_solver(model, table).epoch(model, inputs, numpy.random.default_rng(1))
+    print(name, table, hashlib.sha256(b"".join(w.numpy().tobytes() for w in model.state_dict().values())).hexdigest())
+"""
+
+
+def test_a_fit_has_the_same_bits_whether_its_kernels_are_compiled_or_loaded(tmp_path: Path) -> None:
+    def fitted() -> str:
+        env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        return subprocess.run([sys.executable, "-c", FITS], env=env, capture_output=True, text=True, check=True).stdout
+
+    compiled = fitted()
+    assert list(tmp_path.rglob("*.nbi"))
+    assert fitted() == compiled

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import platform
 import resource
+import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -94,3 +97,9 @@ def record(subject: str, lines: list[dict[str, Any]]) -> None:
 def data_folder() -> Path:
     """Where the public data sets lie: the environment variable ATTLAS_DATA."""
     return Path(os.environ.get("ATTLAS_DATA", "data"))
+
+
+def die_with_parent() -> None:
+    """Have the system kill this process when the one that started it ends, however that ends; on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -10,7 +10,6 @@ was, in ``runs/quality``. ``--page`` measures nothing and writes docs/results.md
 from __future__ import annotations
 
 import argparse
-import ctypes
 import dataclasses
 import hashlib
 import json
@@ -32,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import attlas  # noqa: F401  (before torch)
 
 # isort: split
-from machine import Spell, data_folder
+from machine import Spell, data_folder, die_with_parent
 from results_page import make_page
 
 from attlas.data.split import Split
@@ -161,12 +160,6 @@ def read_cells() -> dict[str, dict[str, Any]]:
     return {f"{path.parent.name}/{path.stem}": json.loads(path.read_text()) for path in sorted(CELLS.glob("*/*.json"))}
 
 
-def die_with_parent() -> None:
-    """Have the system kill this process when the one that started it ends, however that ends; on Linux."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
 def measure(cell: Cell) -> None:
     """Search, fit and evaluate in this process, and write the cell's file."""
     from attlas.comparing.cell import run_cell
@@ -223,7 +216,6 @@ def published_trial(contender: Contender, published: Mapping[str, Any]) -> int |
 
     What a trial does not say of itself was the same in all of them, as in the settings that won.
     """
-
     tables = {name: contender.experiment[name] for name in ("model", "solver")}
     won = {f"{table}.{name}": value for table, settings in tables.items() for name, value in settings.items()}
     for trial in contender.tried if published else ():

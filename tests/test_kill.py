@@ -227,6 +227,9 @@ def test_killed_whenever_a_file_is_touched_it_ends_with_the_same_bits(
     assert go_on(warm, club_files, folder, never) == 0
     assert_same(folder, untouched)
     assert len(set(killed)) >= 5  # on a busy machine a touch can pass unseen
+    assert "experiment.json" in killed
+    assert {".fit.checkpoint.part", "fit.checkpoint"} & set(killed)
+    assert {".refit.checkpoint.part", "refit.checkpoint"} & set(killed)
 
 
 def test_killed_four_times_from_the_first_import_on_it_ends_with_the_same_bits(

@@ -80,7 +80,7 @@ def cold_rows_left_aside() -> list[Finding]:
     return audit_split(attlas.split(strangers, "global-time"))
 
 
-def test_in_train() -> list[Finding]:
+def known_test_rows() -> list[Finding]:
     split = clean()
     return audit_split(
         replace(split, train=together(split.train, replace(every(split.test, 5), time=every(split.valid, 5).time)))
@@ -350,7 +350,7 @@ PLANTED: dict[str, tuple[str, Fault]] = {
         ("cold-test-items", cold_test_items),
         ("cold-test-users", cold_test_users),
         ("cold-rows-left-aside", cold_rows_left_aside),
-        ("test-in-train", test_in_train),
+        ("test-in-train", known_test_rows),
         ("validation-is-test", validation_is_test),
         ("validation-in-train", validation_in_train),
         ("repeated-rows", repeated_rows),

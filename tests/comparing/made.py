@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -12,40 +11,18 @@ import numpy as np
 from attlas.evaluation.breakdown import Breakdown
 from attlas.evaluation.comparison import Comparison, Contender, Skipped
 from attlas.evaluation.report import Mean, Report
+from attlas.evaluation.significance import Pair
 from attlas.training.journal import Epoch
 
 STATES = ("complete", "pruned", "complete", "failed")
 LADDER = ("popularity", "itemknn", "ease", "slim", "ials", "mf")
 
 
-@dataclass(frozen=True)
-class MadePair:
-    """A pair as attlas.evaluation.significance has it."""
-
-    above: str
-    below: str
-    metric: str
-    difference: float
-    low: float
-    high: float
-    relative: float
-    relative_half: float
-    p_value: float
-    is_significant: bool
-
-    def sentence(self) -> str:
-        """In short."""
-        verdict = "significant" if self.is_significant else "not significant"
-        return (
-            f"{self.above} is above {self.below} by {100 * self.relative:.1f} % ± {100 * self.relative_half:.1f} %: {verdict}"
-        )
-
-
-def pair(above: str, below: str, relative: float, *, is_significant: bool) -> MadePair:
+def pair(above: str, below: str, relative: float, *, is_significant: bool) -> Pair:
     """A pair that differs by so much of the lower mean, which is taken to be 0.4."""
     gap, half = 0.4 * relative, 0.005
     p_value = 0.003 if is_significant else 0.4
-    return MadePair(above, below, "ndcg@10", gap, gap - half, gap + half, relative, half / 0.4, p_value, is_significant)
+    return Pair(above, below, "ndcg@10", gap, gap - half, gap + half, relative, half / 0.4, p_value, is_significant)
 
 
 def report(per_user: Mapping[str, Sequence[float]], protocol: str = "full", split: str = "leave-last-out") -> Report:
@@ -70,7 +47,7 @@ def contender(name: str, *reports: dict[str, Report], is_baseline: bool = False,
     return Contender(name, name, is_baseline, seeds=tuple(range(1, len(reports) + 1)), reports=reports, **said)
 
 
-def comparison(contenders: Sequence[Contender], pairs: Sequence[MadePair] = (), **more: Any) -> Comparison:
+def comparison(contenders: Sequence[Contender], pairs: Sequence[Pair] = (), **more: Any) -> Comparison:
     """Contenders on one made-up split; the winner is who has the best validation value."""
     said = {
         "skipped": (),

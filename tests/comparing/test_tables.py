@@ -151,7 +151,8 @@ def test_sentences_name_the_winner_the_pairs_that_matter_and_who_was_skipped() -
     assert sentences(three()) == [
         "ease has the best validation NDCG@10, 0.4400, and reached NDCG@10 0.4000 on the test part, place 2 of 3 "
         "(protocol full).",
-        "delf is above ease by 5.0 % ± 1.2 %: not significant.",
+        "delf is above ease by 5.0 % ± 1.2 %: not significant "
+        "(NDCG@10 by 0.0200, 0.0150 to 0.0250 for this pair alone; p 0.4 among all).",
         "expomf did not take part: it would take 41 minutes",
     ]
 
@@ -175,7 +176,7 @@ def test_a_dictionary_has_each_number_under_its_protocol() -> None:
     assert found["ranked"] == ["delf", "ease", "popularity"]
     assert found["winner"] == "ease"
     assert found["pairs"][2]["is_significant"] is False
-    assert found["pairs"][2]["sentence"].endswith("not significant")
+    assert found["pairs"][2]["sentence"].endswith("p 0.4 among all)")
     assert found["skipped"] == [{"name": "expomf", "model": "expomf", "reason": "it would take 41 minutes"}]
 
 

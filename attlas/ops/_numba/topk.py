@@ -15,6 +15,7 @@ def top_k(
     index_Uk: np.ndarray,
     best_Uk: np.ndarray,
 ) -> None:
+    """Fill each row of ``index_Uk`` and ``best_Uk`` with the best of its scores that are not hidden."""
     for row in prange(score_UI.shape[0]):
         hidden = hidden_index[hidden_start[row] : hidden_start[row + 1]]
         _top_of_row(score_UI[row], hidden, draw_U[row], index_Uk[row], best_Uk[row])

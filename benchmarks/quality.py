@@ -40,6 +40,7 @@ from attlas.errors import AttlasError, ConfigError, nearest
 from attlas.evaluation.comparison import Contender
 from attlas.experiment import Experiment, versions
 from attlas.loading import load_rows, load_split
+from attlas.models import stem_of
 from attlas.telling import Teller, default_teller
 from attlas.training.checkpoint import write_whole
 
@@ -94,7 +95,8 @@ class Cell:
         asked = {name: self.tables.get(name) for name in ("data", "compare", "training", "evaluation")}
         asked["compare"] = {name: value for name, value in asked["compare"].items() if name != "models"}
         text = json.dumps([self.model, asked, self.published_settings], sort_keys=True)
-        parts = (text.encode(), (ROOT / f"attlas/models/{self.model}.py").read_bytes(), hash_files(self.source).encode())
+        room = ROOT / f"attlas/models/{stem_of(self.model)}.py"
+        parts = (text.encode(), room.read_bytes(), hash_files(self.source).encode())
         return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
     def experiment(self) -> Experiment:

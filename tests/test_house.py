@@ -89,13 +89,19 @@ def imports_of(tree: ast.Module, path: Path, root: Path) -> Iterator[tuple[int, 
                 yield node.lineno, f"{module}.{alias.name}" if is_module else module
 
 
-def models_of(root: Path) -> dict[str, str]:
-    """MODELS, read without importing it."""
+def models_of(root: Path) -> dict[str, list[str]]:
+    """The classes of each paper's room by its stem: MODELS and ROOMS, read without importing them."""
+    tables: dict[str, dict[str, str]] = {"ROOMS": {}}
     for node in ast.walk(ast.parse((root / "attlas/models/__init__.py").read_text())):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        if any(isinstance(target, ast.Name) and target.id == "MODELS" for target in targets):
-            return dict(ast.literal_eval(node.value))  # type: ignore[attr-defined]
-    raise AssertionError("attlas/models/__init__.py has no MODELS")
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id in ("MODELS", "ROOMS"):
+                tables[target.id] = dict(ast.literal_eval(node.value))  # type: ignore[attr-defined]
+    assert "MODELS" in tables, "attlas/models/__init__.py has no MODELS"
+    rooms: dict[str, list[str]] = {}
+    for name, chosen in tables["MODELS"].items():
+        rooms.setdefault(tables["ROOMS"].get(name, name), []).append(chosen)
+    return rooms
 
 
 def docstrings_of(tree: ast.Module) -> set[int]:
@@ -278,14 +284,14 @@ def unexplained(owner: ast.Module | ast.ClassDef) -> Iterator[Any]:
 def every_model_has_its_five_places(root: Path) -> list[str]:
     """File, line in MODELS, test, page and configuration share one stem."""
     complaints = []
-    for stem, chosen in models_of(root).items():
+    for stem, classes in models_of(root).items():
         places = [f"attlas/models/{stem}.py", f"tests/models/test_{stem}.py", f"docs/papers/{stem}.md"]
         complaints += [f"{stem} lacks {place}" for place in places if not (root / place).is_file()]
         if not list((root / "configs").glob(f"{stem}-*.toml")):
             complaints.append(f"{stem} lacks configs/{stem}-<data set>.toml")
         path = root / f"attlas/models/{stem}.py"
-        if path.is_file() and chosen not in definitions_of(path):
-            complaints.append(f"attlas/models/{stem}.py has no class {chosen}")
+        missing = set(classes) - definitions_of(path) if path.is_file() else ()
+        complaints += [f"attlas/models/{stem}.py has no class {chosen}" for chosen in sorted(missing)]
     return complaints
 
 

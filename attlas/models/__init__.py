@@ -19,14 +19,22 @@ MODELS = {
     "delf": "DELF",
 }
 
+# The names of those that stand in the room of another: parts of a paper that are models by themselves.
+ROOMS: dict[str, str] = {}
+
+
+def stem_of(name: str) -> str:
+    """The stem of a model's file, page and tests: its own name, or that of the paper that it is a part of."""
+    return ROOMS.get(name, name)
+
 
 def model_class(name: str) -> type[nn.Module]:
-    """The class of a model by its name, which is also the stem of its file.
+    """The class of a model by its name.
 
     Raises:
         ConfigError: no model has that name.
     """
     if name not in MODELS:
         raise ConfigError(f"no model is called {name!r}; {nearest(name, MODELS)}")
-    found: type[nn.Module] = getattr(importlib.import_module(f"attlas.models.{name}"), MODELS[name])
+    found: type[nn.Module] = getattr(importlib.import_module(f"attlas.models.{stem_of(name)}"), MODELS[name])
     return found

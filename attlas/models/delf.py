@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from attlas.data.inputs import History, LeaveOut, Sizes
 from attlas.models.layers import PairTower, embedding, linear, run_abreast
+from attlas.ops.halves import relu_of_halves
 from attlas.ops.segments import attentive_sum, segment_softmax
 from attlas.spaces import Choice, Space, Span
 
@@ -128,9 +129,15 @@ class DELF(nn.Module):
     def match(self, user_code: Tensor, item_code: Tensor) -> Tensor:
         """w . [z_1; z_2; z_3; z_4] + b from the halves; leading dimensions broadcast."""
         first_layer = (user_code + item_code).relu_()
-        verdicts_NK = run_abreast(self._towers, first_layer.flatten(0, -2))
-        logit_N = torch.addmv(self.prediction.bias, verdicts_NK, self.prediction.weight.squeeze(0))
-        return logit_N.view(first_layer.shape[:-1])
+        return self._judge(first_layer.flatten(0, -2)).view(first_layer.shape[:-1])
+
+    def match_pairs(self, user_code: Tensor, user_row: Tensor, item_code: Tensor, item_row: Tensor) -> Tensor:
+        """``match`` of the named rows."""
+        return self._judge(relu_of_halves(user_code, user_row, item_code, item_row))
+
+    def _judge(self, first_layer_NH: Tensor) -> Tensor:
+        verdicts_NK = run_abreast(self._towers, first_layer_NH)
+        return torch.addmv(self.prediction.bias, verdicts_NK, self.prediction.weight.squeeze(0))
 
     def attention(self, user_history: History, item_history: History) -> dict[str, Tensor]:
         """How much each entry of the two histories weighs, [T] each."""

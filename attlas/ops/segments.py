@@ -30,6 +30,33 @@ def segment_sum_reference(table_ED: Tensor, rows: Ragged) -> Tensor:
     return torch.stack([table_ED[rows.index[rows.start[g] : rows.start[g + 1]]].sum(0) for g in range(rows.count)])
 
 
+def segment_sum_without(table_ED: Tensor, rows: Ragged, row_B: Tensor, left_out_B: Tensor) -> Tensor:
+    """The sum of each asker's list, without the one entry that the asker leaves out.
+
+    A list is summed once, not once per asker: an asker's own entry is taken out by subtraction. A list that is emptied so
+    gives exact zeros.
+
+    Args:
+        table_ED: what is summed, one row per place.
+        rows: the lists.
+        row_B: the list that each asker reads.
+        left_out_B: the entry (place in T) of that list which the asker leaves out, or -1.
+
+    Returns:
+        [B, D]; zeros where nothing is left to sum.
+    """
+    return _SegmentSumWithout.apply(table_ED, rows, row_B, left_out_B)
+
+
+def segment_sum_without_reference(table_ED: Tensor, rows: Ragged, row_B: Tensor, left_out_B: Tensor) -> Tensor:
+    """``segment_sum_without``, asker by asker, each list summed anew."""
+    sums = []
+    for g, left_out in zip(row_B.tolist(), left_out_B.tolist(), strict=True):
+        entries = [t for t in range(int(rows.start[g]), int(rows.start[g + 1])) if t != left_out]
+        sums.append(table_ED[rows.index[entries]].sum(0))
+    return torch.stack(sums)
+
+
 def segment_softmax(logit_E: Tensor, rows: Ragged, *, smoothing: float = 1.0) -> Tensor:
     """Softmax within each list; an empty list has no weights.
 
@@ -166,6 +193,29 @@ class _SegmentSum(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         first_E1, row_T, _ = ctx.rows.transposed
         return _sum_rows(first_E1, row_T, grads[0]), None
+
+
+class _SegmentSumWithout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table_ED: Tensor, rows: Ragged, row_B: Tensor, left_out_B: Tensor) -> Tensor:
+        asker_P = (left_out_B >= 0).nonzero().squeeze(-1)
+        place_P = rows.index[left_out_B[asker_P]]
+        ctx.rows, ctx.row_B, ctx.asker_P, ctx.place_P = rows, row_B, asker_P, place_P
+        sum_BD = _sum_rows(rows.start, rows.index, table_ED).index_select(0, row_B)
+        return sum_BD.index_add_(0, asker_P, table_ED.index_select(0, place_P), alpha=-1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        rows, grad_BD = ctx.rows, grads[0]
+        first_E1, row_T, _ = rows.transposed
+        grad_ED = _sum_rows(first_E1, row_T, _gather_up(grad_BD, ctx.row_B, rows.count))
+        return grad_ED.sub_(_gather_up(grad_BD.index_select(0, ctx.asker_P), ctx.place_P, rows.width)), None, None, None
+
+
+def _gather_up(value_BD: Tensor, place_B: Tensor, count: int) -> Tensor:
+    """The sum of the rows that go to each place, [count, D], always in the order in which they stand."""
+    first, row_B, _ = Ragged(torch.arange(len(place_B) + 1, device=place_B.device), place_B, count).transposed
+    return _sum_rows(first, row_B, value_BD)
 
 
 def _sum_rows(start_G1: Tensor, index_T: Tensor, table_ED: Tensor) -> Tensor:

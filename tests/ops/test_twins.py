@@ -84,6 +84,11 @@ def attentive_sum(rng):
     }
 
 
+def segment_sum_without(rng):
+    case = attentive_sum(rng)
+    return {"table_ED": case["value_ED"], **{name: case[name] for name in ("rows", "row_B", "left_out_B")}}
+
+
 def cooccurrence(rng):
     rows = random_lists(rng)
     first_E1, row_T, _ = rows.transposed
@@ -259,6 +264,7 @@ CASES = {
     "descent.descend_on_choices": descend_on_choices,
     "descent.descend_on_ratings": descend_on_ratings,
     "segments.segment_sum": segment_sum,
+    "segments.segment_sum_without": segment_sum_without,
     "segments.segment_softmax": segment_softmax,
     "segments.attentive_sum": attentive_sum,
     "gram.cooccurrence": cooccurrence,
@@ -274,7 +280,7 @@ CASES = {
     "neighbours.cosines_before": cosines_before,
 }
 ALWAYS_SINGLE = ["descent.descend_on_choices", "descent.descend_on_ratings"]
-SMOOTH = ["segments.segment_sum", "segments.segment_softmax", "segments.attentive_sum"]
+SMOOTH = ["segments.segment_sum", "segments.segment_sum_without", "segments.segment_softmax", "segments.attentive_sum"]
 
 
 def moved(value: object, dtype: torch.dtype, device: str) -> object:

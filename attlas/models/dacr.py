@@ -9,13 +9,10 @@ Wm, bm, tower_m     Matching                                  2H x 2H, 2H, 4H ->
 w                   prediction                                2K; K for a branch alone
 
 Shapes: B pairs, M and H columns of the sums that the branches read, K last layer.
-
-ARL, the representation branch, and AML, the matching branch, are models by themselves. Targets are left out before any gate.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from itertools import chain, islice, pairwise
 from typing import Any, ClassVar, Literal
 
@@ -31,6 +28,7 @@ from attlas.models.layers import HistorySum, Tower, linear
 from attlas.spaces import Choice, Space, Span
 
 STRICT, SIZES = ConfigDict(extra="forbid"), Choice((32, 64, 128))
+SCORING = ("pooling", "encoder_bias", "scale_gate", "layer_norm", "output_bias")  # what bears on a score beside sizes
 SEARCHED: Space = {
     "solver.learning_rate": Span(0.0003, 0.01, log=True),
     "solver.negatives": Choice((3, 4, 6)),
@@ -154,9 +152,7 @@ class Gated(nn.Module):
         options = {"stddev": config.stddev, "bias": config.encoder_bias, "pooling": config.pooling}
         self.user_encoder = HistorySum(sizes.num_items, width, **options)
         self.item_encoder = HistorySum(sizes.num_users, width, **options)
-        self.prediction = linear(sum(self._each("last")), 1)
-        if not config.output_bias:
-            self.prediction.register_parameter("bias", None)
+        self.prediction = linear(sum(self._each("last")), 1, bias=config.output_bias)
 
     def _each(self, name: str) -> list[Any]:
         return [getattr(branch, name) for branch in self.branches.values()]
@@ -197,7 +193,7 @@ class Gated(nn.Module):
 
 
 class ARL(Gated):
-    """The representation branch alone: the product of two codes, each from a tower of its own."""
+    """The representation branch alone, a model by itself: the product of two codes, each from a tower of its own."""
 
     @dataclass(frozen=True, config=STRICT)
     class Config(Shared):
@@ -224,7 +220,7 @@ class ARL(Gated):
 
 
 class AML(Gated):
-    """The matching branch alone: a perceptron on both sums."""
+    """The matching branch alone, a model by itself: a perceptron on both sums."""
 
     @dataclass(frozen=True, config=STRICT)
     class Config(Shared):
@@ -278,23 +274,23 @@ class DACR(Gated):
     search_space: ClassVar[Space] = {"model.representation_dim": SIZES, "model.matching_dim": SIZES, **SEARCHED}
     kinds: ClassVar = {"representation": Representation, "matching": Matching}
 
-    @classmethod
-    def fuse(cls, arl: ARL, aml: AML) -> DACR:
-        """A DACR of two branches trained alone: all is copied, and w = [w_arl; w_aml] / 2, so that it says the mean of theirs.
+    def fuse(self, *parts: nn.Module) -> None:
+        """Start from an ARL and an AML trained alone: w = [w_arl; w_aml] / 2, so that it says the mean of theirs.
 
         Raises:
-            ConfigError: what the branches have in common is not set alike.
+            ConfigError: they are not these two, or not set as this model is.
         """
-        ours, theirs = asdict(arl.config), asdict(aml.config)
-        unlike = [name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]]
+        if [type(part) for part in parts] != [ARL, AML]:
+            raise ConfigError(f"DACR starts from ARL and AML, in this order; got {[type(part).__name__ for part in parts]}")
+        unlike = [name for name in SCORING if len({getattr(model.config, name) for model in (self, *parts)}) > 1]
         if unlike:
-            raise ConfigError(f"ARL and AML differ in {', '.join(sorted(unlike))}; train both with the same to fuse them")
-        sizes = Sizes(arl.item_encoder.entry.num_embeddings, arl.user_encoder.entry.num_embeddings)
-        fused, parts = cls(sizes, cls.Config(**ours | theirs)), (arl.state_dict(), aml.state_dict())
-        both = {name: [part[name] for part in parts] for name in parts[0] if name in parts[1]}
-        state = parts[0] | parts[1] | {name: torch.cat(tensors, dim=-1) for name, tensors in both.items()}
+            raise ConfigError(f"DACR, ARL and AML differ in {', '.join(unlike)}; set them alike")
+        one, other = (part.state_dict() for part in parts)
+        state = one | other | {name: torch.cat([one[name], other[name]], dim=-1) for name in one if name in other}
         state["prediction.weight"] /= 2
-        if "prediction.bias" in both:
-            state["prediction.bias"] = sum(both["prediction.bias"]) / 2
-        fused.to(arl.prediction.weight).load_state_dict(state)
-        return fused
+        if self.config.output_bias:
+            state["prediction.bias"] = (one["prediction.bias"] + other["prediction.bias"]) / 2
+        try:
+            self.load_state_dict(state)
+        except RuntimeError as error:
+            raise ConfigError(f"ARL and AML are of other sizes than DACR; give all three the same settings: {error}") from error

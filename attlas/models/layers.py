@@ -27,11 +27,12 @@ def embedding(count: int, dim: int, *, stddev: float = 0.01) -> nn.Embedding:
     return table
 
 
-def linear(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer with Glorot weights and a bias of zero."""
-    layer = nn.Linear(inputs, outputs)
+def linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
+    """A linear layer with Glorot weights and a bias of zero, or none."""
+    layer = nn.Linear(inputs, outputs, bias=bias)
     nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    if bias:
+        nn.init.zeros_(layer.bias)
     return layer
 
 

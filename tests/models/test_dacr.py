@@ -336,27 +336,44 @@ def test_dacr_whose_output_reads_one_branch_alone_is_that_branch(kind, columns):
 
 @pytest.mark.parametrize("output_bias", [True, False])
 def test_fused_branches_say_the_mean_of_what_each_said(output_bias):
-    arl, aml = (random_model(kind, output_bias=output_bias, encoder_bias=True) for kind in (ARL, AML))
+    arl, aml, fused = (random_model(kind, output_bias=output_bias, encoder_bias=True) for kind in (ARL, AML, DACR))
+    fused.fuse(arl, aml)
     user, item, *_ = all_pairs()
     made = Inputs(CHOSEN).gather(asked_by(DACR), user, item)
-    fused = DACR.fuse(arl, aml)
     torch.testing.assert_close(fused(**made), (arl(**made) + aml(**made)) / 2, rtol=0, atol=1e-12)
-    assert (fused.config.representation_layers, fused.config.matching_layers) == ((7, 3), (6, 5))
 
 
 def test_fusing_copies_and_leaves_the_branches_as_they_were():
-    arl, aml = random_model(ARL), random_model(AML)
+    arl, aml, fused = (random_model(kind) for kind in (ARL, AML, DACR))
     before = [parameter.clone() for model in (arl, aml) for parameter in model.parameters()]
+    fused.fuse(arl, aml)
     with torch.no_grad():
-        for parameter in DACR.fuse(arl, aml).parameters():
+        for parameter in fused.parameters():
             parameter.add_(1.0)
     after = [parameter for model in (arl, aml) for parameter in model.parameters()]
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
 
-def test_branches_that_were_not_set_alike_are_not_fused():
-    with pytest.raises(ConfigError, match="ARL and AML differ in leave_out, stddev; train both with the same to fuse them"):
-        DACR.fuse(small(ARL, leave_out="keep", stddev=0.1), small(AML))
+@pytest.mark.parametrize(
+    ("arl", "aml", "complaint"),
+    [
+        ({"scale_gate": True}, {"pooling": "sqrt"}, "DACR, ARL and AML differ in pooling, scale_gate; set them alike"),
+        ({"representation_dim": 3}, {}, "ARL and AML are of other sizes than DACR; give all three the same settings"),
+    ],
+    ids=["settings", "sizes"],
+)
+def test_branches_that_were_not_set_as_the_whole_are_not_fused(arl, aml, complaint):
+    parts = [
+        kind(Sizes(3, 4), kind.Config(**{name: SMALL[name] for name in OF[kind]} | ours))
+        for kind, ours in ((ARL, arl), (AML, aml))
+    ]
+    with pytest.raises(ConfigError, match=complaint):
+        small().fuse(*parts)
+
+
+def test_what_fuses_is_an_arl_and_an_aml():
+    with pytest.raises(ConfigError, match=r"DACR starts from ARL and AML, in this order; got \['AML', 'ARL'\]"):
+        small().fuse(small(AML), small(ARL))
 
 
 def test_without_histories_the_towers_see_their_biases_and_the_score_is_finite():

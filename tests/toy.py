@@ -26,6 +26,27 @@ QUICK: dict[str, dict[str, Any]] = {
         "solver": {"learning_rate": 0.05, "batch_size": 128},
         "epochs": 4,
     },
+    "dacr": {
+        "config": {
+            "representation_dim": 8,
+            "representation_layers": (8,),
+            "matching_dim": 8,
+            "matching_layers": (8, 4),
+            "stddev": 0.1,
+        },
+        "solver": {"learning_rate": 0.02, "batch_size": 128},
+        "epochs": 6,
+    },
+    "arl": {
+        "config": {"representation_dim": 8, "representation_layers": (8,), "stddev": 0.1},
+        "solver": {"learning_rate": 0.02, "batch_size": 128},
+        "epochs": 6,
+    },
+    "aml": {
+        "config": {"matching_dim": 8, "matching_layers": (8, 4), "stddev": 0.1},
+        "solver": {"learning_rate": 0.02, "batch_size": 128},
+        "epochs": 6,
+    },
 }
 
 

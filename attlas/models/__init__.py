@@ -17,10 +17,16 @@ MODELS = {
     "mf": "MF",
     "biased_mf": "BiasedMF",
     "delf": "DELF",
+    "dacr": "DACR",
+    "arl": "ARL",
+    "aml": "AML",
 }
 
 # The names of those that stand in the room of another: parts of a paper that are models by themselves.
-ROOMS: dict[str, str] = {}
+ROOMS: dict[str, str] = {
+    "arl": "dacr",
+    "aml": "dacr",
+}
 
 
 def stem_of(name: str) -> str:

@@ -17,10 +17,16 @@ MODELS = {
     "mf": "MF",
     "biased_mf": "BiasedMF",
     "delf": "DELF",
+    "neumf": "NeuMF",
+    "gmf": "GMF",
+    "mlp": "MLP",
+    "deepcf": "CFNet",
+    "cfnet_rl": "CFNetRL",
+    "cfnet_ml": "CFNetML",
 }
 
 # The names of those that stand in the room of another: parts of a paper that are models by themselves.
-ROOMS: dict[str, str] = {}
+ROOMS: dict[str, str] = {"gmf": "neumf", "mlp": "neumf", "cfnet_rl": "deepcf", "cfnet_ml": "deepcf"}
 
 
 def stem_of(name: str) -> str:

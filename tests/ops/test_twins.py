@@ -259,7 +259,26 @@ def cosines_before(rng):
     return {**pattern, "num_rows": rows.count, "listed_Gk": listed_Gk}
 
 
+def relu_of_halves(rng):
+    """Rows that no pair names, and rows that many do."""
+    left_GC = random_values(rng, int(rng.integers(1, 6)))
+    right_HC = torch.from_numpy(rng.standard_normal((int(rng.integers(1, 6)), left_GC.shape[1])))
+    named = {
+        name: torch.from_numpy(rng.integers(0, count, 12))
+        for name, count in (("left_B", len(left_GC)), ("right_B", len(right_HC)))
+    }
+    return {"left_GC": left_GC, "left_B": named["left_B"], "right_HC": right_HC, "right_B": named["right_B"]}
+
+
+def relu_layers(rng):
+    count, width, inputs, outputs = (int(number) for number in rng.integers(1, 6, 4))
+    shapes = {"hidden_NWH": (count, width, inputs), "weight_WHK": (width, inputs, outputs), "bias_WK": (width, outputs)}
+    return {name: torch.from_numpy(rng.standard_normal(shape)) for name, shape in shapes.items()}
+
+
 CASES = {
+    "abreast.relu_layers": relu_layers,
+    "halves.relu_of_halves": relu_of_halves,
     "descent.deal_cells": deal_cells,
     "descent.descend_on_choices": descend_on_choices,
     "descent.descend_on_ratings": descend_on_ratings,

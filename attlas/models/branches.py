@@ -2,7 +2,7 @@
 
 Both judge a pair twice, by the product of two codes and by a perceptron on two codes, and weigh the two verdicts together.
 
-Shapes: K product, H first layer of the tower, L its last layer; leading dimensions broadcast.
+Shapes: B pairs, G and R rows of codes, K product, H first layer of the tower, L its last layer, N weights of the others.
 """
 
 from __future__ import annotations
@@ -14,24 +14,40 @@ from torch import Tensor, nn
 
 from attlas.errors import ConfigError
 from attlas.models.layers import PairTower
+from attlas.ops.halves import products_and_relu_of_halves, relu_of_halves
 
 
-def match_branches(user_code: Tensor, item_code: Tensor, tower: PairTower, weight_L: Tensor, bias: Tensor | None) -> Tensor:
-    """The logit w_K . (p * q) + w_L . tower(a + b) + bias of each pair of codes.
+def match_pairs(
+    user_code: Tensor, user_row: Tensor, item_code: Tensor, item_row: Tensor, tower: PairTower, head: nn.Linear
+) -> Tensor:
+    """The logit p . q + w . tower(a + b) + bias of each pair of rows, [B].
 
     Args:
-        user_code: w_K * p beside the user's half a of the tower's first layer, [..., K + H]; K may be nothing.
-        item_code: q beside the item's half b, [..., K + H].
+        user_code: p, the product's output weights included, beside the user's half a of the tower's first layer, [G, K + H]; K
+            may be nothing.
+        user_row: int64[B], the row of it that each pair reads.
+        item_code: q beside the item's half b, [R, K + H].
+        item_row: int64[B].
         tower: the rest of it.
-        weight_L: what its verdict weighs.
-        bias: added to every logit.
+        head: the output layer, of whose weights the last L are the tower's.
     """
-    split = user_code.shape[-1] - len(tower.bias)
-    first_layer = (user_code[..., split:] + item_code[..., split:]).relu_()
-    logit = nn.functional.linear(tower(first_layer), weight_L[None], bias).squeeze(-1)
+    split = user_code.shape[1] - len(tower.bias)
     if not split:
-        return logit
-    return logit + torch.einsum("...k,...k->...", user_code[..., :split], item_code[..., :split])
+        hidden_BH = relu_of_halves(user_code, user_row, item_code, item_row)
+        return nn.functional.linear(tower(hidden_BH), head.weight, head.bias).squeeze(-1)
+    product_B, hidden_BH = products_and_relu_of_halves(user_code, user_row, item_code, item_row, split)
+    verdict_B = nn.functional.linear(tower(hidden_BH), head.weight[:, split:], head.bias).squeeze(-1)
+    return product_B + verdict_B
+
+
+def match_branches(user_code: Tensor, item_code: Tensor, tower: PairTower, head: nn.Linear) -> Tensor:
+    """``match_pairs`` of codes whose leading dimensions broadcast."""
+    shape = torch.broadcast_shapes(user_code.shape[:-1], item_code.shape[:-1])
+    rows = []
+    for code in (user_code, item_code):
+        count = code.shape[:-1].numel()
+        rows.append(torch.arange(count, device=code.device).view(code.shape[:-1]).expand(shape).reshape(-1))
+    return match_pairs(user_code.flatten(0, -2), rows[0], item_code.flatten(0, -2), rows[1], tower, head).view(shape)
 
 
 def fuse(model: nn.Module, parts: Sequence[nn.Module], kinds: tuple[type, type]) -> None:

@@ -23,7 +23,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from attlas.data.inputs import History, LeaveOut, Sizes
-from attlas.models.branches import fuse, match_branches
+from attlas.models.branches import fuse, match_branches, match_pairs
 from attlas.models.layers import PairTower, linear
 from attlas.ops.segments import segment_sum_without
 from attlas.spaces import Choice, Space, Span
@@ -168,7 +168,11 @@ class CFNetML(nn.Module):
 
     def match(self, user_code: Tensor, item_code: Tensor) -> Tensor:
         """w . z_ml + b from the halves; leading dimensions broadcast."""
-        return match_branches(user_code, item_code, self.tower, self.prediction.weight[0], self.prediction.bias)
+        return match_branches(user_code, item_code, self.tower, self.prediction)
+
+    def match_pairs(self, user_code: Tensor, user_row: Tensor, item_code: Tensor, item_row: Tensor) -> Tensor:
+        """``match`` of a row of either, for each pair, [B]."""
+        return match_pairs(user_code, user_row, item_code, item_row, self.tower, self.prediction)
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
@@ -243,8 +247,11 @@ class CFNet(nn.Module):
 
     def match(self, user_code: Tensor, item_code: Tensor) -> Tensor:
         """w . (z_rl ++ z_ml) + b from the codes; leading dimensions broadcast."""
-        weight_L = self.prediction.weight[0, self.config.rl_layers[-1] :]
-        return match_branches(user_code, item_code, self.tower, weight_L, self.prediction.bias)
+        return match_branches(user_code, item_code, self.tower, self.prediction)
+
+    def match_pairs(self, user_code: Tensor, user_row: Tensor, item_code: Tensor, item_row: Tensor) -> Tensor:
+        """``match`` of a row of either, for each pair, [B]."""
+        return match_pairs(user_code, user_row, item_code, item_row, self.tower, self.prediction)
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:

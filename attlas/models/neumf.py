@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from attlas.data.inputs import Sizes
-from attlas.models.branches import fuse, match_branches
+from attlas.models.branches import fuse, match_branches, match_pairs
 from attlas.models.layers import PairTower, embedding
 from attlas.spaces import Choice, Space, Span
 
@@ -144,7 +144,11 @@ class MLP(nn.Module):
 
     def match(self, user_code: Tensor, item_code: Tensor) -> Tensor:
         """h . tower + b from the halves; leading dimensions broadcast."""
-        return match_branches(user_code, item_code, self.tower, self.prediction.weight[0], self.prediction.bias)
+        return match_branches(user_code, item_code, self.tower, self.prediction)
+
+    def match_pairs(self, user_code: Tensor, user_row: Tensor, item_code: Tensor, item_row: Tensor) -> Tensor:
+        """``match`` of a row of either, for each pair, [B]."""
+        return match_pairs(user_code, user_row, item_code, item_row, self.tower, self.prediction)
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
@@ -218,8 +222,11 @@ class NeuMF(nn.Module):
 
     def match(self, user_code: Tensor, item_code: Tensor) -> Tensor:
         """h . (phi^GMF ++ phi^MLP) + b from the codes; leading dimensions broadcast."""
-        weight_L = self.prediction.weight[0, self.config.gmf_dim :]
-        return match_branches(user_code, item_code, self.tower, weight_L, self.prediction.bias)
+        return match_branches(user_code, item_code, self.tower, self.prediction)
+
+    def match_pairs(self, user_code: Tensor, user_row: Tensor, item_code: Tensor, item_row: Tensor) -> Tensor:
+        """``match`` of a row of either, for each pair, [B]."""
+        return match_pairs(user_code, user_row, item_code, item_row, self.tower, self.prediction)
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:

@@ -16,14 +16,24 @@ MODELS = {
     "ials": "IALS",
     "mf": "MF",
     "biased_mf": "BiasedMF",
+    "gmf": "GMF",
+    "mlp": "MLP",
+    "neumf": "NeuMF",
+    "cfnet_rl": "CFNetRL",
+    "cfnet_ml": "CFNetML",
+    "deepcf": "CFNet",
     "delf": "DELF",
-    "dacr": "DACR",
     "arl": "ARL",
     "aml": "AML",
+    "dacr": "DACR",
 }
 
 # The names of those that stand in the room of another: parts of a paper that are models by themselves.
-ROOMS: dict[str, str] = {
+ROOMS = {
+    "gmf": "neumf",
+    "mlp": "neumf",
+    "cfnet_rl": "deepcf",
+    "cfnet_ml": "deepcf",
     "arl": "dacr",
     "aml": "dacr",
 }

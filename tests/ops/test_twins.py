@@ -270,6 +270,14 @@ def relu_of_halves(rng):
     return {"left_GC": left_GC, "left_B": named["left_B"], "right_HC": right_HC, "right_B": named["right_B"]}
 
 
+def products_and_relu_of_halves(rng):
+    """No products, a few, and more than are summed side by side."""
+    left_GC, right_HC = (torch.from_numpy(rng.standard_normal((int(rng.integers(1, 6)), 11))) for _ in range(2))
+    named = {"left_B": rng.integers(0, len(left_GC), 12), "right_B": rng.integers(0, len(right_HC), 12)}
+    rows = {name: torch.from_numpy(row_B) for name, row_B in named.items()}
+    return {"left_GC": left_GC, "right_HC": right_HC, **rows, "split": int(rng.choice([0, 3, 6, 11]))}
+
+
 def relu_layers(rng):
     count, width, inputs, outputs = (int(number) for number in rng.integers(1, 6, 4))
     shapes = {"hidden_NWH": (count, width, inputs), "weight_WHK": (width, inputs, outputs), "bias_WK": (width, outputs)}
@@ -279,6 +287,7 @@ def relu_layers(rng):
 CASES = {
     "abreast.relu_layers": relu_layers,
     "halves.relu_of_halves": relu_of_halves,
+    "halves.products_and_relu_of_halves": products_and_relu_of_halves,
     "descent.deal_cells": deal_cells,
     "descent.descend_on_choices": descend_on_choices,
     "descent.descend_on_ratings": descend_on_ratings,
@@ -320,7 +329,8 @@ def results(function, arguments: dict, dtype: torch.dtype, device: str) -> tuple
     leaves = [tensor for tensor in given.values() if isinstance(tensor, torch.Tensor) and tensor.requires_grad]
     if not leaves:
         return flat(value), []
-    mixture = torch.linspace(-1, 2, value.numel(), dtype=dtype, device=device).reshape(value.shape)
+    value = torch.cat([part.flatten() for part in flat(value)])
+    mixture = torch.linspace(-1, 2, value.numel(), dtype=dtype, device=device)
     # Where all lists are empty the twin's result hangs on nothing; the addend makes its gradient zero instead of an error.
     total = (value * mixture).sum() + sum(0.0 * leaf.sum() for leaf in leaves)
     return [value.detach()], list(torch.autograd.grad(total, leaves))

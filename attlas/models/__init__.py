@@ -17,10 +17,13 @@ MODELS = {
     "mf": "MF",
     "biased_mf": "BiasedMF",
     "delf": "DELF",
+    "drnet": "DRNet",
+    "affection": "Affection",
+    "association": "Association",
 }
 
 # The names of those that stand in the room of another: parts of a paper that are models by themselves.
-ROOMS: dict[str, str] = {}
+ROOMS: dict[str, str] = {"affection": "drnet", "association": "drnet"}
 
 
 def stem_of(name: str) -> str:

@@ -1,9 +1,11 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from attlas.models.layers import PairTower, embedding, linear, run_abreast
+from attlas.data.inputs import History
+from attlas.models.layers import PairTower, asked_only, embedding, linear, run_abreast
 
 
 def test_a_pair_tower_is_a_perceptron_on_the_two_halves_side_by_side():
@@ -46,3 +48,17 @@ def test_towers_run_abreast_say_what_each_says_alone_with_gradients_and_without(
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     with torch.no_grad():
         torch.testing.assert_close(run_abreast(towers, first), alone, rtol=0, atol=1e-12)
+
+
+def test_lists_that_nobody_asks_for_are_gone_and_every_pair_leaves_out_what_it_did():
+    lists, left_out = [[0, 2], [1], [0, 1, 2]], torch.tensor([5, -1, 0, 3])
+    history = replace(History.of(lists, 3, row=[2, 2, 0, 2]), left_out=left_out)
+    kept = asked_only(history)
+    assert (kept.lists.start.tolist(), kept.index.tolist(), kept.row.tolist()) == ([0, 2, 5], [0, 2, 0, 1, 2], [1, 1, 0, 1])
+    assert kept.left_out.tolist() == [4, -1, 0, 2]
+    assert kept.length.tolist() == history.length.tolist()
+
+
+def test_where_every_list_is_asked_for_nothing_is_copied():
+    history = History.of([[0], [1]], 2, row=[1, 0, 1])
+    assert asked_only(history) is history

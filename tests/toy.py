@@ -73,6 +73,21 @@ QUICK: dict[str, dict[str, Any]] = {
         "solver": {"learning_rate": 0.02, "batch_size": 128},
         "epochs": 6,
     },
+    "affection": {
+        "config": {"embedding_dim": 4, "layers": (16, 8), "stddev": 0.1},
+        "solver": {"learning_rate": 0.05, "batch_size": 128},
+        "epochs": 8,
+    },
+    "association": {
+        "config": {"embedding_dim": 8, "layers": (16, 8), "stddev": 0.1},
+        "solver": {"learning_rate": 0.03, "batch_size": 128},
+        "epochs": 8,
+    },
+    "drnet": {
+        "config": {"embedding_dim": 8, "layers": (16, 8), "stddev": 0.1},
+        "solver": {"learning_rate": 0.03, "batch_size": 128},
+        "epochs": 8,
+    },
 }
 
 

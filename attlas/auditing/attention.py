@@ -6,6 +6,7 @@ Shapes: V users, G lists, T history entries.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ import torch
 from attlas.auditing.finding import Finding, graded, percent
 from attlas.auditing.measuring import Bench
 from attlas.data.inputs import whole
+from attlas.models.layers import asked_only
 from attlas.models.protocol import Explaining, asked_by, reasons_of
 from attlas.ops.ragged import Ragged
 from attlas.scoring import Scorer
@@ -30,11 +32,11 @@ def of_attention(bench: Bench) -> Iterator[Finding]:
     if not isinstance(model, Explaining) or reasons_of(model) != "attention":
         return
     rng = np.random.default_rng(0)
-    made = {}
-    for name, lists in (("user_history", inputs.user_lists), ("item_history", inputs.item_lists)):
+    made: dict[str, Any] = {}
+    for asker, lists in (("user", inputs.user_lists), ("item", inputs.item_lists)):
         long = (lists.length >= LEAST).nonzero().squeeze(-1).cpu().numpy()
-        asked = torch.as_tensor(np.sort(rng.permutation(long)[:SAMPLE]), device=inputs.device)
-        made[name] = whole(lists, asked)
+        made[asker] = torch.as_tensor(np.sort(rng.permutation(long)[:SAMPLE]), device=inputs.device)
+        made[f"{asker}_history"] = asked_only(whole(lists, made[asker]))
     with torch.inference_mode():
         weights = model.attention(**{name: made[name] for name in asked_by(model, "attention")})
     for name, weight_T in weights.items():

@@ -23,6 +23,9 @@ MODELS = {
     "cfnet_ml": "CFNetML",
     "deepcf": "CFNet",
     "delf": "DELF",
+    "affection": "Affection",
+    "association": "Association",
+    "drnet": "DRNet",
     "arl": "ARL",
     "aml": "AML",
     "dacr": "DACR",
@@ -34,6 +37,8 @@ ROOMS = {
     "mlp": "neumf",
     "cfnet_rl": "deepcf",
     "cfnet_ml": "deepcf",
+    "affection": "drnet",
+    "association": "drnet",
     "arl": "dacr",
     "aml": "dacr",
 }

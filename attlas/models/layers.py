@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, cast
 
 import torch
@@ -29,7 +30,7 @@ def embedding(count: int, dim: int, *, stddev: float = 0.01) -> nn.Embedding:
 
 
 def linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
-    """A linear layer with Glorot weights and a bias of zero, or none."""
+    """A linear layer with Glorot weights and, unless told otherwise, a bias of zero."""
     layer = nn.Linear(inputs, outputs, bias=bias)
     nn.init.xavier_uniform_(layer.weight)
     if bias:
@@ -157,6 +158,16 @@ def run_abreast(towers: Sequence[PairTower], hidden_NH: Tensor) -> Tensor:
         weight_WHK = torch.stack([layer.weight for layer in layers]).transpose(1, 2)
         hidden_NWH = relu_layers(hidden_NWH, weight_WHK, torch.stack([layer.bias for layer in layers]))
     return hidden_NWH.flatten(1)
+
+
+def asked_only(history: History) -> History:
+    """The same without the lists that nobody asks for, whose keys would be made for nothing."""
+    row_G, row_B = torch.unique(history.row, return_inverse=True)
+    if len(row_G) == history.count:
+        return history
+    lists = history.lists.take(row_G)
+    moved_B = history.left_out - history.lists.start[history.row] + lists.start[row_B]
+    return replace(history, lists=lists, row=row_B, left_out=torch.where(history.left_out < 0, -1, moved_B), value=None)
 
 
 def sum_chosen(weight_II: Tensor, user_history: History, row_R: Tensor) -> Tensor:

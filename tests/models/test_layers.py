@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from attlas.data.inputs import History
-from attlas.models.layers import HistorySum, PairTower, Tower, embedding, linear, run_abreast
+from attlas.models.layers import HistorySum, PairTower, Tower, asked_only, embedding, linear, run_abreast
 
 
 def test_a_pair_tower_is_a_perceptron_on_the_two_halves_side_by_side():
@@ -80,3 +80,17 @@ def test_the_sum_of_a_history_leaves_the_entry_out_and_may_be_divided_by_the_roo
     found = summed(history)
     torch.testing.assert_close(found[0], (summed.entry.weight[0] + summed.entry.weight[3]) / divisor + 1)
     assert found[1].tolist() == [1.0, 1.0]
+
+
+def test_lists_that_nobody_asks_for_are_gone_and_every_pair_leaves_out_what_it_did():
+    lists, left_out = [[0, 2], [1], [0, 1, 2]], torch.tensor([5, -1, 0, 3])
+    history = replace(History.of(lists, 3, row=[2, 2, 0, 2]), left_out=left_out)
+    kept = asked_only(history)
+    assert (kept.lists.start.tolist(), kept.index.tolist(), kept.row.tolist()) == ([0, 2, 5], [0, 2, 0, 1, 2], [1, 1, 0, 1])
+    assert kept.left_out.tolist() == [4, -1, 0, 2]
+    assert kept.length.tolist() == history.length.tolist()
+
+
+def test_where_every_list_is_asked_for_nothing_is_copied():
+    history = History.of([[0], [1]], 2, row=[1, 0, 1])
+    assert asked_only(history) is history

@@ -64,24 +64,31 @@ def segment_softmax(rng):
     return {"logit_E": random_logits(rng, rows.width), "rows": rows, "smoothing": smoothing_of(rng)}
 
 
-def attentive_sum(rng):
+def askers(rng, rows, logit_T):
     """Several askers of one row; each leaves out nothing, any entry, or the one with the largest logit."""
-    rows = random_lists(rng)
-    logit_E = random_logits(rng, rows.width)
     row_B = rng.integers(0, rows.count, size=12)
     left_out = []
     for row in row_B:
         first, last = int(rows.start[row]), int(rows.start[row + 1])
-        top = first + int(logit_E[rows.index[first:last]].argmax()) if last > first else -1
+        top = first + int(logit_T[first:last].argmax()) if last > first else -1
         left_out.append(int(rng.choice([-1, top, rng.integers(first, last)])) if last > first else -1)
-    return {
-        "value_ED": random_values(rng, rows.width),
-        "logit_E": logit_E,
-        "rows": rows,
-        "row_B": torch.from_numpy(row_B),
-        "left_out_B": torch.tensor(left_out),
-        "smoothing": smoothing_of(rng),
-    }
+    return {"row_B": torch.from_numpy(row_B), "left_out_B": torch.tensor(left_out)}
+
+
+def attentive_sum(rng):
+    rows = random_lists(rng)
+    logit_E = random_logits(rng, rows.width)
+    asked = askers(rng, rows, logit_E[rows.index])
+    value_ED = random_values(rng, rows.width)
+    return {"value_ED": value_ED, "logit_E": logit_E, "rows": rows, **asked, "smoothing": smoothing_of(rng)}
+
+
+def attentive_sum_of_entries(rng):
+    rows = random_lists(rng)
+    logit_T = random_logits(rng, len(rows.index))
+    asked = askers(rng, rows, logit_T)
+    value_ED = random_values(rng, rows.width)
+    return {"value_ED": value_ED, "logit_T": logit_T, "rows": rows, **asked, "smoothing": smoothing_of(rng)}
 
 
 def segment_sum_without(rng):
@@ -295,6 +302,7 @@ CASES = {
     "segments.segment_sum_without": segment_sum_without,
     "segments.segment_softmax": segment_softmax,
     "segments.attentive_sum": attentive_sum,
+    "entries.attentive_sum_of_entries": attentive_sum_of_entries,
     "gram.cooccurrence": cooccurrence,
     "gram.inner_products": inner_products,
     "ridge.ridge_rows": ridge_rows,
@@ -308,7 +316,13 @@ CASES = {
     "neighbours.cosines_before": cosines_before,
 }
 ALWAYS_SINGLE = ["descent.descend_on_choices", "descent.descend_on_ratings"]
-SMOOTH = ["segments.segment_sum", "segments.segment_sum_without", "segments.segment_softmax", "segments.attentive_sum"]
+SMOOTH = [
+    "segments.segment_sum",
+    "segments.segment_sum_without",
+    "segments.segment_softmax",
+    "segments.attentive_sum",
+    "entries.attentive_sum_of_entries",
+]
 
 
 def moved(value: object, dtype: torch.dtype, device: str) -> object:

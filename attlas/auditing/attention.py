@@ -6,6 +6,7 @@ Shapes: V users, G lists, T history entries.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,11 +31,13 @@ def of_attention(bench: Bench) -> Iterator[Finding]:
     if not isinstance(model, Explaining) or reasons_of(model) != "attention":
         return
     rng = np.random.default_rng(0)
-    made = {}
+    made: dict[str, Any] = {}
     for name, lists in (("user_history", inputs.user_lists), ("item_history", inputs.item_lists)):
         long = (lists.length >= LEAST).nonzero().squeeze(-1).cpu().numpy()
         asked = torch.as_tensor(np.sort(rng.permutation(long)[:SAMPLE]), device=inputs.device)
         made[name] = whole(lists, asked)
+    # Where weights depend on what is asked about, each history is asked about some item.
+    made["item"] = torch.as_tensor(rng.integers(0, inputs.sizes.num_items, made["user_history"].count), device=inputs.device)
     with torch.inference_mode():
         weights = model.attention(**{name: made[name] for name in asked_by(model, "attention")})
     for name, weight_T in weights.items():

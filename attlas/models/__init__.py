@@ -17,6 +17,8 @@ MODELS = {
     "mf": "MF",
     "biased_mf": "BiasedMF",
     "delf": "DELF",
+    "fism": "FISM",
+    "nais": "NAIS",
 }
 
 # The names of those that stand in the room of another: parts of a paper that are models by themselves.

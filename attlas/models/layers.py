@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from attlas.data.inputs import History
+from attlas.ops.abreast import relu_layers
 from attlas.ops.descent import Tables
 from attlas.ops.segments import segment_sum
 
@@ -93,23 +94,12 @@ def run_abreast(towers: Sequence[PairTower], hidden_NH: Tensor) -> Tensor:
     Returns:
         Their last layers, side by side, [N, W K].
     """
-    count = len(towers)
-    hidden_WNH = hidden_NH.unflatten(-1, (count, -1)).transpose(0, 1)
+    hidden_NWH = hidden_NH.unflatten(-1, (len(towers), -1))
     for depth in range(len(towers[0].rest)):
         layers = [cast(nn.Linear, tower.rest[depth]) for tower in towers]
         weight_WHK = torch.stack([layer.weight for layer in layers]).transpose(1, 2)
-        bias_W1K = torch.stack([layer.bias for layer in layers]).unsqueeze(1)
-        hidden_WNH = _layer_abreast(bias_W1K, hidden_WNH, weight_WHK)
-    return hidden_WNH.transpose(0, 1).flatten(1)
-
-
-def _layer_abreast(bias_W1K: Tensor, hidden_WNH: Tensor, weight_WHK: Tensor) -> Tensor:
-    if torch.is_grad_enabled():
-        return torch.baddbmm(bias_W1K, hidden_WNH, weight_WHK).relu_()
-    # Written where the towers' outputs lie side by side, so that putting them together later copies nothing.
-    out_NWK = hidden_WNH.new_empty(hidden_WNH.shape[1], len(hidden_WNH), weight_WHK.shape[-1])
-    torch.baddbmm(bias_W1K, hidden_WNH, weight_WHK, out=out_NWK.transpose(0, 1))
-    return out_NWK.relu_().transpose(0, 1)
+        hidden_NWH = relu_layers(hidden_NWH, weight_WHK, torch.stack([layer.bias for layer in layers]))
+    return hidden_NWH.flatten(1)
 
 
 def sum_chosen(weight_II: Tensor, user_history: History, row_R: Tensor) -> Tensor:

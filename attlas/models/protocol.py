@@ -41,6 +41,15 @@ class Separable(Protocol):
 
 
 @runtime_checkable
+class PairMatching(Separable, Protocol):
+    """A separable model that matches codes where they lie, without a copy of them for every pair."""
+
+    def match_pairs(self, user_code: Tensor, user_row: Tensor, item_code: Tensor, item_row: Tensor) -> Tensor:
+        """``match`` of a row of user codes [G, C] and one of item codes [H, C] for each pair, [B]."""
+        ...
+
+
+@runtime_checkable
 class InnerProduct(Separable, Protocol):
     """A separable model whose ``match`` is the inner product of the two codes."""
 
@@ -72,6 +81,13 @@ class Explaining(Protocol):
     def attention(self, **inputs: Any) -> dict[str, Tensor]:
         """From the inputs of one pair to one weight per history entry, [T], by the name of the history."""
         ...
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """A model that is cheaper where a batch holds all pairs of whole users, or of whole target items."""
+
+    group_by: ClassVar[Literal["user", "item"]]
 
 
 @runtime_checkable
@@ -108,6 +124,11 @@ def task_of(model: nn.Module | type) -> Literal["ranking", "rating"]:
     """What a model's scores are: good for ranking alone, or ratings; a model of ratings says so by its ``task``."""
     task: Literal["ranking", "rating"] = getattr(model, "task", "ranking")
     return task
+
+
+def grouped_by(model: nn.Module | type) -> Literal["pair", "user", "item"]:
+    """What a batch of the model's training holds: pairs as they come, whole users, or whole target items."""
+    return model.group_by if isinstance(model, Grouped) else "pair"
 
 
 Reasons = Literal["attention", "contribution", "popularity", "none"]

@@ -30,6 +30,33 @@ def segment_sum_reference(table_ED: Tensor, rows: Ragged) -> Tensor:
     return torch.stack([table_ED[rows.index[rows.start[g] : rows.start[g + 1]]].sum(0) for g in range(rows.count)])
 
 
+def segment_sum_without(table_ED: Tensor, rows: Ragged, row_B: Tensor, left_out_B: Tensor) -> Tensor:
+    """The sum of each asker's list, without the one entry that the asker leaves out.
+
+    A list is summed once, not once per asker: an asker's own entry is taken out by subtraction. A list that is emptied so
+    gives exact zeros.
+
+    Args:
+        table_ED: what is summed, one row per place.
+        rows: the lists.
+        row_B: the list that each asker reads.
+        left_out_B: the entry (place in T) of that list which the asker leaves out, or -1.
+
+    Returns:
+        [B, D]; zeros where nothing is left to sum.
+    """
+    return _SegmentSumWithout.apply(table_ED, rows, row_B, left_out_B)
+
+
+def segment_sum_without_reference(table_ED: Tensor, rows: Ragged, row_B: Tensor, left_out_B: Tensor) -> Tensor:
+    """``segment_sum_without``, asker by asker, each list summed anew."""
+    sums = []
+    for g, left_out in zip(row_B.tolist(), left_out_B.tolist(), strict=True):
+        entries = [t for t in range(int(rows.start[g]), int(rows.start[g + 1])) if t != left_out]
+        sums.append(table_ED[rows.index[entries]].sum(0))
+    return torch.stack(sums)
+
+
 def segment_softmax(logit_E: Tensor, rows: Ragged, *, smoothing: float = 1.0) -> Tensor:
     """Softmax within each list; an empty list has no weights.
 
@@ -80,7 +107,9 @@ def attentive_sum(
     Returns:
         [B, D]; zeros where nothing is left to sum.
     """
-    sums = _softmax_sums(value_ED, logit_E, rows)
+    is_asked_G = torch.zeros(rows.count, dtype=torch.bool, device=row_B.device)
+    is_asked_G[row_B] = True
+    sums = _softmax_sums(value_ED, logit_E, rows, is_asked_G)
     # index_select, since the gradient of x[i] adds in the order in which threads come.
     pooled_BD = _scaled(sums, smoothing).index_select(0, row_B)
     asker_P = (left_out_B >= 0).nonzero().squeeze(-1)
@@ -93,7 +122,8 @@ def attentive_sum(
     asker_K, row_K, entry_K = asker_P[is_top_P], row_P[is_top_P], entry_P[is_top_P]
     if not len(asker_K):
         return pooled_BD
-    again = _softmax_sums(value_ED, logit_E, rows.take(row_K, without_R=entry_K))
+    rest = rows.take(row_K, without_R=entry_K)
+    again = _softmax_sums(value_ED, logit_E, rest, torch.ones(rest.count, dtype=torch.bool, device=row_B.device))
     return pooled_BD.index_copy(0, asker_K, _scaled(again, smoothing))
 
 
@@ -115,7 +145,10 @@ def attentive_sum_reference(
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """Per list: sum of exp(logit - shift) * value [G, D], sum of exp [G], the shift [G] and the entry it comes from [G]."""
+    """Per list: sum of exp(logit - shift) * value [G, D], sum of exp [G], the shift [G] and the entry it comes from [G].
+
+    What stands in those of a list that nobody asks for means nothing.
+    """
 
     weighted: Tensor
     total: Tensor
@@ -123,9 +156,9 @@ class _Sums:
     top: Tensor
 
 
-def _softmax_sums(value_ED: Tensor, logit_E: Tensor, rows: Ragged) -> _Sums:
+def _softmax_sums(value_ED: Tensor, logit_E: Tensor, rows: Ragged, is_asked_G: Tensor) -> _Sums:
     if value_ED.device.type == "cpu":
-        return _Sums(*_SoftmaxSums.apply(value_ED, logit_E, rows))
+        return _Sums(*_SoftmaxSums.apply(value_ED, logit_E, rows, is_asked_G))
     logit_T = logit_E[rows.index]
     shift_G = torch.full((rows.count,), -torch.inf, dtype=logit_T.dtype, device=logit_T.device)
     shift_G = shift_G.scatter_reduce(0, rows.owner, logit_T.detach(), "amax")
@@ -168,6 +201,29 @@ class _SegmentSum(torch.autograd.Function):
         return _sum_rows(first_E1, row_T, grads[0]), None
 
 
+class _SegmentSumWithout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table_ED: Tensor, rows: Ragged, row_B: Tensor, left_out_B: Tensor) -> Tensor:
+        asker_P = (left_out_B >= 0).nonzero().squeeze(-1)
+        place_P = rows.index[left_out_B[asker_P]]
+        ctx.rows, ctx.row_B, ctx.asker_P, ctx.place_P = rows, row_B, asker_P, place_P
+        sum_BD = _sum_rows(rows.start, rows.index, table_ED).index_select(0, row_B)
+        return sum_BD.index_add_(0, asker_P, table_ED.index_select(0, place_P), alpha=-1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        rows, grad_BD = ctx.rows, grads[0]
+        first_E1, row_T, _ = rows.transposed
+        grad_ED = _sum_rows(first_E1, row_T, _gather_up(grad_BD, ctx.row_B, rows.count))
+        return grad_ED.sub_(_gather_up(grad_BD.index_select(0, ctx.asker_P), ctx.place_P, rows.width)), None, None, None
+
+
+def _gather_up(value_BD: Tensor, place_B: Tensor, count: int) -> Tensor:
+    """The sum of the rows that go to each place, [count, D], always in the order in which they stand."""
+    first, row_B, _ = Ragged(torch.arange(len(place_B) + 1, device=place_B.device), place_B, count).transposed
+    return _sum_rows(first, row_B, value_BD)
+
+
 def _sum_rows(start_G1: Tensor, index_T: Tensor, table_ED: Tensor) -> Tensor:
     out_GD = torch.zeros(len(start_G1) - 1, table_ED.shape[1], dtype=table_ED.dtype, device=table_ED.device)
     if table_ED.device.type == "cpu":
@@ -186,18 +242,23 @@ class _SoftmaxSums(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, value_ED: Tensor, logit_E: Tensor, rows: Ragged) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any, value_ED: Tensor, logit_E: Tensor, rows: Ragged, is_asked_G: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         value_ED, logit_E = value_ED.detach().contiguous(), logit_E.detach()
         largest = logit_E.max() if len(logit_E) else logit_E.new_zeros(())
         exp_E = (logit_E - largest).exp()
         shift_G, total_G = logit_E.new_empty(rows.count), logit_E.new_empty(rows.count)
         top_G = torch.empty(rows.count, dtype=torch.int64)
-        call(_cpu.row_tops, rows.start, rows.index, logit_E, exp_E, shift_G, total_G, top_G)
-        shift_G = torch.where(rows.length > 0, shift_G, largest)
-        ctx.rows, ctx.is_shared = rows, bool(largest - shift_G.min() < FARTHEST_SHARED_SHIFT) if rows.count else True
+        call(_cpu.row_tops, rows.start, rows.index, is_asked_G, logit_E, exp_E, shift_G, total_G, top_G)
+        shift_G = torch.where(top_G >= 0, shift_G, largest)
+        ctx.rows, ctx.is_asked = rows, is_asked_G
+        ctx.is_shared = bool(largest - shift_G.min() < FARTHEST_SHARED_SHIFT) if rows.count else True
         if ctx.is_shared:
             scale_G = (largest - shift_G).exp()
-            sum_GD = _sum_rows(rows.start, rows.index, exp_E[:, None] * value_ED).mul_(scale_G[:, None])
+            sum_GD = value_ED.new_empty(rows.count, value_ED.shape[1])
+            call(_cpu.sum_asked_rows, rows.start, rows.index, is_asked_G, exp_E[:, None] * value_ED, sum_GD)
+            sum_GD.mul_(scale_G[:, None])
             total_G, exp_T = total_G.mul_(scale_G), scale_G
         else:
             exp_T, sum_GD = logit_E.new_empty(len(rows.index)), value_ED.new_empty(rows.count, value_ED.shape[1])
@@ -207,14 +268,19 @@ class _SoftmaxSums(torch.autograd.Function):
         return sum_GD, total_G, shift_G, top_G
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         value_ED, exp_E, exp_T = ctx.saved_tensors
         grad_sum_GD, grad_total_G = grads[0], grads[1]
         first_E1, row_T, entry_T = ctx.rows.transposed
         grad_value_ED, from_total_E = torch.empty_like(value_ED), torch.empty_like(exp_E)
         if ctx.is_shared:
             scaled_GD, scaled_G = grad_sum_GD * exp_T[:, None], grad_total_G * exp_T
-            call(_cpu.sum_rows_and_scalars, first_E1, row_T, scaled_GD, scaled_G, grad_value_ED, from_total_E)
+            last_E = first_E1[1:]
+            if not bool(ctx.is_asked.all()):
+                last_E, asked_T = torch.empty_like(last_E), torch.empty_like(row_T)
+                call(_cpu.only_asked, first_E1, row_T, ctx.is_asked, last_E, asked_T)
+                row_T = asked_T
+            call(_cpu.sum_rows_and_scalars, first_E1[:-1], last_E, row_T, scaled_GD, scaled_G, grad_value_ED, from_total_E)
             grad_value_ED, from_total_E = grad_value_ED.mul_(exp_E[:, None]), from_total_E.mul_(exp_E)
         else:
             call(
@@ -228,4 +294,4 @@ class _SoftmaxSums(torch.autograd.Function):
                 from_total_E,
                 grad_value_ED,
             )
-        return grad_value_ED, (value_ED * grad_value_ED).sum(-1) + from_total_E, None
+        return grad_value_ED, (value_ED * grad_value_ED).sum(-1) + from_total_E, None, None

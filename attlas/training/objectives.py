@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from attlas.data.inputs import Inputs, LeaveOut
+from attlas.data.interactions import Interactions
 from attlas.data.negatives import draw_negatives
-from attlas.models.protocol import asked_by
+from attlas.models.protocol import asked_by, grouped_by
+from attlas.training.grouping import in_blocks, in_whole_groups
+from attlas.training.halves import score_pairs
 
 SMALLEST_BATCH, LARGEST_BATCH = 256, 16384  # pairs
 LEAST_BATCHES = 200  # in an epoch, where the data allow it
@@ -65,30 +68,32 @@ class Sampled:
     batch_size: int | None = Field(default=None, ge=2)
 
     def count(self, data: Inputs) -> int:
-        """The number of batches in an epoch."""
+        """The number of batches in an epoch; more or less, where the model wants whole users or items."""
         return -(-len(data.train) // self._positives(data))
 
     def batches(self, data: Inputs, model: nn.Module, rng: np.random.Generator) -> Iterator[Batch]:
-        """The training pairs in random order; in each batch the positives, those with negatives first, then the negatives."""
-        names, train = asked_by(model), data.train
-        order = rng.permutation(len(train))
-        positives = self._positives(data)
+        """The training pairs in random order; in each batch the positives, those with negatives first, then the negatives.
+
+        A model that wants whole users gets users in random order, each with all of their pairs.
+        """
+        train, size = data.train, self._positives(data)
+        whole_users = grouped_by(model) == "user"
+        for rows in in_whole_groups(train.user, size, rng) if whole_users else in_blocks(len(train), size, rng):
+            yield gathered(data, model, *self.draw(train, rows, rng), rng)
+
+    def draw(self, train: Interactions, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
+        """The users and items of the rows, those with negatives first, then of their negatives; and how many the rows are."""
         has_others_U = np.diff(train.by_user.indptr) < len(train.items)
-        for first in range(0, len(order), positives):
-            rows = order[first : first + positives]
-            rows = rows[np.argsort(~has_others_U[train.user[rows]], kind="stable")]
-            user, item = train.user[rows], train.item[rows]
-            others = user[has_others_U[user]]
-            drawn = draw_negatives(train.by_user, others, self.negatives, rng)
-            users = np.concatenate([user, np.repeat(others, self.negatives)])
-            items = np.concatenate([item, drawn.ravel()])
-            label = torch.zeros(len(users), device=data.device)
-            label[: len(user)] = 1.0
-            yield Batch(data.gather(names, users, items, leave_out=left_out_by(model), rng=rng), label)
+        rows = rows[np.argsort(~has_others_U[train.user[rows]], kind="stable")]
+        user, item = train.user[rows], train.item[rows]
+        others = user[has_others_U[user]]
+        drawn = draw_negatives(train.by_user, others, self.negatives, rng)
+        users = np.concatenate([user, np.repeat(others, self.negatives)])
+        return users, np.concatenate([item, drawn.ravel()]), len(rows)
 
     def score(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """The scores of the P positives that have negatives, and of their negatives, [P] and [P, N]."""
-        score_B = model(**batch.inputs)
+        score_B = score_pairs(model, batch.inputs)
         positives = int(batch.label.sum())
         negative_PN = score_B[positives:].view(-1, self.negatives)
         return score_B[: len(negative_PN)], negative_PN
@@ -104,9 +109,19 @@ class Sampled:
 class Pointwise(Sampled):
     """Binary cross-entropy of each pair and of its negatives (He et al., WWW 2017, equation 7)."""
 
+    def batches(self, data: Inputs, model: nn.Module, rng: np.random.Generator) -> Iterator[Batch]:
+        """As for any; a model that wants whole items gets items in random order, each with all of the epoch's pairs."""
+        if grouped_by(model) != "item":
+            yield from super().batches(data, model, rng)
+            return
+        user, item, positives = self.draw(data.train, np.arange(len(data.train)), rng)
+        for pairs in in_whole_groups(item, self._positives(data) * (1 + self.negatives), rng):
+            pairs.sort()  # positives first, as everywhere
+            yield gathered(data, model, user[pairs], item[pairs], int(np.searchsorted(pairs, positives)), rng)
+
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean binary cross-entropy of the logits."""
-        return functional.binary_cross_entropy_with_logits(model(**batch.inputs), batch.label)
+        return functional.binary_cross_entropy_with_logits(score_pairs(model, batch.inputs), batch.label)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -133,6 +148,15 @@ class SampledSoftmax(Sampled):
         positive_P, negative_PN = self.score(model, batch)
         score_PN = torch.cat([positive_P[:, None], negative_PN], dim=1)
         return (score_PN.logsumexp(1) - positive_P).sum() / max(len(positive_P), 1)
+
+
+def gathered(
+    data: Inputs, model: nn.Module, user: np.ndarray, item: np.ndarray, positives: int, rng: np.random.Generator
+) -> Batch:
+    """What the model asks for of some pairs, of which the first are positives."""
+    label = torch.zeros(len(user), device=data.device)
+    label[:positives] = 1.0
+    return Batch(data.gather(asked_by(model), user, item, leave_out=left_out_by(model), rng=rng), label)
 
 
 def left_out_by(model: nn.Module) -> LeaveOut:

@@ -22,9 +22,13 @@ def fill(t: int, rows: int, columns: int | None = None) -> torch.Tensor:
 
 
 def worked_example(**settings) -> DELF:
-    """The example's numbers; it multiplies y @ W, where a linear layer stores the transpose of W."""
+    """The example's numbers; it multiplies y @ W, where a linear layer stores the transpose of W.
+
+    Parts that the example does not have come from fill(20).
+    """
     model = DELF(Sizes(3, 4), DELF.Config(embedding_dim=2, attention_dim=2, layers=(2,), **settings)).double()
-    weights = {
+    own = model.state_dict()
+    weights = {name: fill(20, *tensor.shape) for name, tensor in own.items()} | {
         "history_item.weight": fill(1, 4, 2),
         "history_user.weight": fill(2, 3, 2),
         "user_embedding.weight": fill(3, 3, 2),
@@ -44,7 +48,13 @@ def worked_example(**settings) -> DELF:
             f"towers.{k}.item_weight": fill(11 + k, 4, 2)[2:].T,
             f"towers.{k}.bias": fill(15 + k, 2),
         }
-    model.load_state_dict(weights)
+    model.load_state_dict(
+        {
+            name: weight if weight.shape == own[name].shape else fill(20, *own[name].shape)
+            for name, weight in weights.items()
+            if name in own
+        }
+    )
     return model
 
 
@@ -216,3 +226,81 @@ def test_what_training_leaves_out_is_a_setting_that_batches_follow():
     )
     assert (removed.inputs["user_history"].left_out >= 0).tolist() == removed.label.bool().tolist()
     assert (kept.inputs["user_history"].left_out == -1).all()
+
+
+def numbers_of(*names: str) -> list[np.ndarray]:
+    """The vectors of pair (0, 1) by name, target taken out: p_0, q_1 by fill, m_0 and n_1 from the worked example."""
+    known = {"p": fill(3, 3, 2)[0], "q": fill(4, 4, 2)[1], "m": tensor([-0.799177, 0.200823]), "n": tensor([0.4, -0.8])}
+    return [np.asarray(known[name], dtype=np.float64) for name in names]
+
+
+def relu(value: np.ndarray) -> np.ndarray:
+    return np.maximum(value, 0)
+
+
+def only_tower(model: DELF, user: np.ndarray, item: np.ndarray) -> float:
+    """The logit of a model with one tower of one layer, from the tower's two inputs."""
+    tower = model.towers[0]
+    user_weight, item_weight, bias = (p.detach().numpy() for p in (tower.user_weight, tower.item_weight, tower.bias))
+    verdict = relu(user_weight @ user + item_weight @ item + bias)
+    return float(model.prediction.weight.detach().numpy()[0] @ verdict + model.prediction.bias.detach().numpy()[0])
+
+
+@pytest.mark.parametrize(
+    ("pairing", "user", "item"),
+    [("histories", ["m"], ["n"]), ("joint", ["p", "m"], ["q", "n"]), ("sums", ["p", "m"], ["q", "n"])],
+)
+def test_with_one_tower_the_logit_is_what_it_makes_of_its_pairing(pairing, user, item):
+    model = worked_example(pairing=pairing)
+    join = np.concatenate if pairing == "joint" else sum
+    expected = only_tower(model, join(numbers_of(*user)), join(numbers_of(*item)))
+    assert model(**gathered(0, 1)).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_without_attention_a_summary_is_the_sum_over_the_root_of_the_length_and_one():
+    model = worked_example(pooling="sum")
+    m, n = fill(1, 4, 2)[[0, 3]].sum(0) / 3**0.5, fill(2, 3, 2)[[1]].sum(0) / 2**0.5
+    assert summaries(model, gathered(0, 1)) == pytest.approx([*m.tolist(), *n.tolist()])
+    weights = model.attention(History.of([[0, 3]], 4), History.of([[1]], 3))
+    assert weights["user_history"].tolist() == pytest.approx([3**-0.5] * 2)
+    assert weights["item_history"].tolist() == pytest.approx([2**-0.5])
+
+
+def test_the_mlp_fusion_is_one_more_layer_on_what_the_towers_say():
+    model = worked_example(fusion="mlp")
+    z = np.array([0.6, 0, 2.519506, 0, 0, 0.36, 0.400823, 0.718847])
+    head = relu(model.head.weight.detach().numpy() @ z + model.head.bias.detach().numpy())
+    expected = model.prediction.weight.detach().numpy()[0] @ head + model.prediction.bias.item()
+    assert model(**gathered(0, 1)).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_empirical_fusion_weighs_the_towers_by_how_much_is_known():
+    model = worked_example(fusion="empirical")
+    z1, z2, z3, z4 = np.array([[0.6, 0], [2.519506, 0], [0, 0.36], [0.400823, 0.718847]])
+    user, item = 2**0.5 / 2, 0.5  # two items and one user are left
+    z = user * item * z1 + (1 - user) * item * z4 + user * (1 - item) * z3 + (1 - user) * (1 - item) * z2
+    head = relu(model.head.weight.detach().numpy() @ z + model.head.bias.detach().numpy())
+    expected = model.prediction.weight.detach().numpy()[0] @ head + model.prediction.bias.item()
+    assert model(**gathered(0, 1)).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_trust_in_an_id_grows_with_the_root_of_the_length_up_to_four_entries():
+    model = DELF(Sizes(1, 6), DELF.Config(fusion="empirical", fusion_lambda=2.0))
+    lists = [list(range(length)) for length in range(6)]
+    code = model.encode_user(torch.zeros(6, dtype=torch.int64), History.of(lists, 6))
+    assert code[:, -1].tolist() == pytest.approx([0, 0.5, 0.707107, 0.866025, 1, 1], abs=DIGITS)
+
+
+@pytest.mark.parametrize("settings", [{"fusion": "mlp"}, {"fusion": "empirical"}, {"pairing": "joint"}, {"pooling": "sum"}])
+def test_rows_that_are_named_match_like_their_copies(settings):
+    model, made = worked_example(**settings), INPUTS.gather(NAMES, np.array([0, 0, 2]), np.array([1, 2, 1]))
+    user_code = model.encode_user(made["user"], made["user_history"])
+    item_code = model.encode_item(made["item"], made["item_history"])
+    row = tensor([2, 0, 1, 0])
+    found = model.match_pairs(user_code, row, item_code, row.flip(0))
+    assert found.tolist() == pytest.approx(model.match(user_code[row], item_code[row.flip(0)]).tolist())
+
+
+def test_the_empirical_fusion_of_one_tower_is_refused():
+    with pytest.raises(ValueError, match="fusion 'empirical' weighs the four towers of pairing 'all'; pairing is 'sums'"):
+        DELF.Config(pairing="sums", fusion="empirical")

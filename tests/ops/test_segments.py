@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from attlas.ops.ragged import Ragged
-from attlas.ops.segments import attentive_sum, attentive_sum_reference, segment_softmax, segment_sum
+from attlas.ops.segments import attentive_sum, attentive_sum_reference, segment_softmax, segment_sum, segment_sum_without
 
 GAPS = [5, 8, 10, 12, 14, 16, 18, 20, 40, 60]
 
@@ -102,6 +102,25 @@ def test_no_rows_and_no_askers_give_empty_results():
     assert segment_softmax(torch.ones(2), nothing).shape == (0,)
     assert attentive_sum(torch.ones(2, 3), torch.ones(2), nothing, nobody, nobody).shape == (0, 3)
     assert attentive_sum(torch.ones(2, 3), torch.ones(2), Ragged.of([[0]], 2), nobody, nobody).shape == (0, 3)
+
+
+def test_a_sum_without_its_only_entry_is_zero_to_the_bit():
+    table_ED = torch.tensor([[0.1], [1e8], [-0.3]])
+    rows = Ragged.of([[0], [1], [2], []], 3)
+    sums = segment_sum_without(table_ED, rows, torch.arange(4), torch.tensor([0, 1, 2, -1]))
+    assert sums.tolist() == [[0.0], [0.0], [0.0], [0.0]]
+
+
+def test_gradients_of_a_sum_without_own_entries_are_the_same_bits_every_time():
+    generator = torch.Generator().manual_seed(1)
+    rows = Ragged.of([range(200)] * 20, 200)
+    row_B = torch.randint(20, (20_000,), generator=generator)
+    left_out_B = rows.start[row_B] + torch.randint(200, (20_000,), generator=generator)
+    table_ED = torch.randn(200, 32, generator=generator).requires_grad_()
+    mixture = torch.randn(20_000, 32, generator=generator)
+    runs = [(segment_sum_without(table_ED, rows, row_B, left_out_B) * mixture).sum() for _ in range(5)]
+    first, *others = (torch.autograd.grad(run, table_ED)[0] for run in runs)
+    assert all(torch.equal(first, other) for other in others)
 
 
 def test_full_smoothing_makes_the_weights_of_every_list_sum_to_one():

@@ -85,6 +85,11 @@ def attentive_sum(rng):
     }
 
 
+def segment_sum_without(rng):
+    case = attentive_sum(rng)
+    return {"table_ED": case["value_ED"], **{name: case[name] for name in ("rows", "row_B", "left_out_B")}}
+
+
 def cooccurrence(rng):
     rows = random_lists(rng)
     first_E1, row_T, _ = rows.transposed
@@ -315,11 +320,31 @@ def cosines_before(rng):
     return {**pattern, "num_rows": rows.count, "listed_Gk": listed_Gk}
 
 
+def relu_of_halves(rng):
+    """Rows that no pair names, and rows that many do."""
+    left_GC = random_values(rng, int(rng.integers(1, 6)))
+    right_HC = torch.from_numpy(rng.standard_normal((int(rng.integers(1, 6)), left_GC.shape[1])))
+    named = {
+        name: torch.from_numpy(rng.integers(0, count, 12))
+        for name, count in (("left_B", len(left_GC)), ("right_B", len(right_HC)))
+    }
+    return {"left_GC": left_GC, "left_B": named["left_B"], "right_HC": right_HC, "right_B": named["right_B"]}
+
+
+def relu_layers(rng):
+    count, width, inputs, outputs = (int(number) for number in rng.integers(1, 6, 4))
+    shapes = {"hidden_NWH": (count, width, inputs), "weight_WHK": (width, inputs, outputs), "bias_WK": (width, outputs)}
+    return {name: torch.from_numpy(rng.standard_normal(shape)) for name, shape in shapes.items()}
+
+
 CASES = {
+    "abreast.relu_layers": relu_layers,
+    "halves.relu_of_halves": relu_of_halves,
     "descent.deal_cells": deal_cells,
     "descent.descend_on_choices": descend_on_choices,
     "descent.descend_on_ratings": descend_on_ratings,
     "segments.segment_sum": segment_sum,
+    "segments.segment_sum_without": segment_sum_without,
     "segments.segment_softmax": segment_softmax,
     "segments.attentive_sum": attentive_sum,
     "cells.asked_about": asked_about,
@@ -341,7 +366,7 @@ CASES = {
     "neighbours.cosines_before": cosines_before,
 }
 ALWAYS_SINGLE = ["descent.descend_on_choices", "descent.descend_on_ratings"]
-SMOOTH = ["segments.segment_sum", "segments.segment_softmax", "segments.attentive_sum"]
+SMOOTH = ["segments.segment_sum", "segments.segment_sum_without", "segments.segment_softmax", "segments.attentive_sum"]
 SMOOTH += ["cells.rectified_product", "cells.rectified_sum", "targets.targeted_sum", "gram.pair_products"]
 
 

@@ -116,3 +116,32 @@ def test_with_one_negative_softmax_and_margin_are_the_same_and_equal_logits_cost
     model = Same([1.0] * 16)
     batch = next(objective.batches(Inputs(TRAIN), model, np.random.default_rng(1)))
     assert float(objective.loss(model, batch).detach()) == pytest.approx(math.log(2))
+
+
+class OfUsers(Same):
+    group_by = "user"
+
+
+class OfItems(Same):
+    group_by = "item"
+
+
+@pytest.mark.parametrize(("chosen", "wanted"), [(OfUsers, "user"), (OfItems, "item")])
+def test_a_model_that_wants_whole_users_or_items_gets_all_pairs_of_an_epoch_with_none_of_them_cut(chosen, wanted):
+    objective = Pointwise(negatives=4, batch_size=64)
+    batches = list(objective.batches(Inputs(TRAIN), chosen([0.0] * 16), np.random.default_rng(1)))
+    assert len(batches) > 4
+    owners = [set(batch.inputs[wanted].tolist()) for batch in batches]
+    assert sum(len(owner) for owner in owners) == 16
+    assert sorted(pairs_of(batches, 1.0)) == sorted(zip(TRAIN.user.tolist(), TRAIN.item.tolist(), strict=True))
+    assert sorted(user for user, _ in pairs_of(batches, 0.0)) == sorted(4 * TRAIN.user.tolist())
+    for batch in batches:
+        assert batch.label.tolist() == sorted(batch.label.tolist(), reverse=True)
+
+
+def test_a_pairwise_objective_keeps_a_pair_beside_its_negatives_whatever_the_model_wants():
+    objective = Pairwise(negatives=2, batch_size=30)
+    for batch in objective.batches(Inputs(TRAIN), OfItems([0.0] * 16), np.random.default_rng(1)):
+        positives = int(batch.label.sum())
+        user = batch.inputs["user"].tolist()
+        assert user[positives:] == [one for one in user[:positives] for _ in range(2)]

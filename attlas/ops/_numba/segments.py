@@ -55,12 +55,32 @@ def sum_rows(start_G1, index_T, table_ED, out_GD):
 
 
 @njit(cache=True, parallel=True, nogil=True)
-def row_tops(start_G1, index_T, logit_E, exp_E, shift_G, total_G, top_G):
-    """Per row: the largest logit, the entry that has it, and the sum of exp."""
+def sum_asked_rows(start_G1, index_T, is_asked_G, table_ED, out_GD):
+    """``sum_rows`` of the asked rows; zeros for the others."""
     for g in prange(start_G1.shape[0] - 1):
+        last = start_G1[g + 1] if is_asked_G[g] else start_G1[g]
+        _sum_row(index_T, start_G1[g], last, table_ED, out_GD[g])
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def only_asked(first_E1, row_T, is_asked_G, last_E, asked_T):
+    """Of the rows that list each place, the asked ones, from first[e] to last[e] in ``asked``."""
+    for e in prange(first_E1.shape[0] - 1):
+        last = first_E1[e]
+        for row in row_T[first_E1[e] : first_E1[e + 1]]:
+            asked_T[last] = row
+            last += np.int64(is_asked_G[row])
+        last_E[e] = last
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def row_tops(start_G1, index_T, is_asked_G, logit_E, exp_E, shift_G, total_G, top_G):
+    """Per asked row: the largest logit, the entry that has it, and the sum of exp; the others are as if empty."""
+    for g in prange(start_G1.shape[0] - 1):
+        last = start_G1[g + 1] if is_asked_G[g] else start_G1[g]
         shift, top = -np.inf, -1
         total = exp_E.dtype.type(0.0)
-        for t in range(start_G1[g], start_G1[g + 1]):
+        for t in range(start_G1[g], last):
             e = index_T[t]
             total += exp_E[e]
             if logit_E[e] > shift:
@@ -102,14 +122,14 @@ def softmax_sums_backward(first_E1, row_T, entry_T, exp_T, grad_total_G, grad_su
 
 
 @njit(cache=True, parallel=True, nogil=True)
-def sum_rows_and_scalars(start_G1, index_T, table_ED, scalar_E, out_GD, scalar_out_G):
+def sum_rows_and_scalars(first_G, last_G, index_T, table_ED, scalar_E, out_GD, scalar_out_G):
     """As ``sum_rows``, with one more column that stands in an array of its own."""
-    for g in prange(start_G1.shape[0] - 1):
+    for g in prange(first_G.shape[0]):
         total = scalar_E.dtype.type(0.0)
-        for t in range(start_G1[g], start_G1[g + 1]):
+        for t in range(first_G[g], last_G[g]):
             total += scalar_E[index_T[t]]
         scalar_out_G[g] = total
-        _sum_row(index_T, start_G1[g], start_G1[g + 1], table_ED, out_GD[g])
+        _sum_row(index_T, first_G[g], last_G[g], table_ED, out_GD[g])
 
 
 @njit(cache=True, parallel=True, nogil=True)

@@ -1,0 +1,67 @@
+"""The scores of a batch, each half of a separable model encoded once for all pairs that share it.
+
+Shapes: B pairs, D distinct askers among them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attlas.data.inputs import History
+from attlas.models.protocol import PairMatching, Separable, asked_by
+
+LEAST_SHARED = 0.75  # of a half's askers: with more distinct ones, encoding them apart costs more than it saves
+
+
+def score_pairs(model: Any, inputs: dict[str, Any]) -> Tensor:
+    """What ``model(**inputs)`` gives, [B].
+
+    A user is encoded once for all pairs that leave nothing out of the history, an item likewise; a pair that leaves an entry
+    out is an asker of its own.
+    """
+    if not isinstance(model, Separable):
+        return model(**inputs)
+    names = asked_by(type(model), "encode_user"), asked_by(type(model), "encode_item")
+    user_code, user_row = _encoded(model.encode_user, inputs, names[0])
+    item_code, item_row = _encoded(model.encode_item, inputs, names[1])
+    if isinstance(model, PairMatching):
+        return model.match_pairs(user_code, user_row, item_code, item_row)
+    return model.match(user_code.index_select(0, user_row), item_code.index_select(0, item_row))
+
+
+def _encoded(encode: Any, inputs: dict[str, Any], names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+    asked = {name: inputs[name] for name in names}
+    first_D, row_B = distinct_askers(asked)
+    if len(first_D) > LEAST_SHARED * len(row_B):
+        return encode(**asked), torch.arange(len(row_B), device=row_B.device)
+    of_distinct = {
+        name: given.of_pairs(first_D) if isinstance(given, History) else given.index_select(0, first_D)
+        for name, given in asked.items()
+    }
+    return encode(**of_distinct), row_B
+
+
+def distinct_askers(asked: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Which pairs to encode, int64[D], and which of these each pair equals, int64[B].
+
+    Args:
+        asked: what one half is encoded from: ``user`` or ``item``, its history, or both.
+    """
+    history = next((given for given in asked.values() if isinstance(given, History)), None)
+    asker_B: Tensor = history.row if history else next(iter(asked.values()))
+    device, place_B = asker_B.device, torch.arange(len(asker_B), device=asker_B.device)
+    is_whole_B = history.left_out < 0 if history else torch.ones_like(asker_B, dtype=torch.bool)
+    whole_W, apart_A = is_whole_B.nonzero().squeeze(-1), (~is_whole_B).nonzero().squeeze(-1)
+    if not len(whole_W):
+        return place_B, place_B
+    askers = int(asker_B.max()) + 1
+    first = torch.full((askers,), len(asker_B), device=device).scatter_reduce(0, asker_B[whole_W], whole_W, "amin")
+    is_asker = first < len(asker_B)
+    row_of_asker = is_asker.cumsum(0) - 1
+    row_B = torch.empty_like(asker_B)
+    row_B[whole_W] = row_of_asker[asker_B[whole_W]]
+    row_B[apart_A] = int(is_asker.sum()) + torch.arange(len(apart_A), device=device)
+    return torch.cat([first[is_asker], apart_A]), row_B

@@ -88,6 +88,12 @@ QUICK: dict[str, dict[str, Any]] = {
         "solver": {"learning_rate": 0.03, "batch_size": 128},
         "epochs": 8,
     },
+    "fism": {"config": {"embedding_dim": 4, "stddev": 0.1}, "solver": {"learning_rate": 0.05, "batch_size": 128}, "epochs": 6},
+    "nais": {
+        "config": {"embedding_dim": 4, "attention_dim": 4, "stddev": 0.1},
+        "solver": {"learning_rate": 0.05, "batch_size": 128},
+        "epochs": 6,
+    },
 }
 
 

@@ -37,8 +37,11 @@ def of_attention(bench: Bench) -> Iterator[Finding]:
         long = (lists.length >= LEAST).nonzero().squeeze(-1).cpu().numpy()
         made[asker] = torch.as_tensor(np.sort(rng.permutation(long)[:SAMPLE]), device=inputs.device)
         made[f"{asker}_history"] = asked_only(whole(lists, made[asker]))
+    names = asked_by(model, "attention")
+    if "item_history" not in names:  # weights that depend on what is asked about: each list is asked about some item
+        made["item"] = torch.as_tensor(rng.integers(0, inputs.sizes.num_items, len(made["user"])), device=inputs.device)
     with torch.inference_mode():
-        weights = model.attention(**{name: made[name] for name in asked_by(model, "attention")})
+        weights = model.attention(**{name: made[name] for name in names})
     for name, weight_T in weights.items():
         entropy = _entropies(weight_T.double().cpu(), made[name].lists)
         if len(entropy):

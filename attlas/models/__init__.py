@@ -16,6 +16,8 @@ MODELS = {
     "ials": "IALS",
     "mf": "MF",
     "biased_mf": "BiasedMF",
+    "fism": "FISM",
+    "nais": "NAIS",
     "gmf": "GMF",
     "mlp": "MLP",
     "neumf": "NeuMF",

@@ -1,9 +1,11 @@
 """Products of matrices of which only some cells are wanted, or whose cells are mostly empty.
 
-Shapes: U rows, I columns; G rows of a pattern, T entries, E rows of a table, D columns of it.
+Shapes: U rows, I columns; G rows of a pattern, T entries, E rows of a table, D columns of it; B pairs of rows.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,3 +57,38 @@ def inner_products(left_GD: Tensor, right_ED: Tensor, rows: Ragged) -> Tensor:
 def inner_products_reference(left_GD: Tensor, right_ED: Tensor, rows: Ragged) -> Tensor:
     """``inner_products``, from the whole product."""
     return (left_GD @ right_ED.T)[rows.owner, rows.index]
+
+
+def pair_products(left_GD: Tensor, right_ED: Tensor, left_B: Tensor, right_B: Tensor) -> Tensor:
+    """The product of the two rows that each pair names, one of each table, [B].
+
+    No row is copied: on the way back each row of a table gathers from the pairs that name it.
+    """
+    if left_GD.device.type != "cpu":
+        return (left_GD.index_select(0, left_B) * right_ED.index_select(0, right_B)).sum(-1)
+    return _PairProducts.apply(left_GD, right_ED, left_B, right_B)
+
+
+def pair_products_reference(left_GD: Tensor, right_ED: Tensor, left_B: Tensor, right_B: Tensor) -> Tensor:
+    """``pair_products``, from the whole product."""
+    return (left_GD @ right_ED.T)[left_B, right_B]
+
+
+class _PairProducts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *given: Any) -> Tensor:
+        ctx.save_for_backward(*given)
+        out_B = given[0].new_empty(len(given[2]))
+        call(_cpu.pair_products, *given, out_B)
+        return out_B
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        left_GD, right_ED, left_B, right_B = ctx.saved_tensors
+        grad_left_GD, grad_right_ED = torch.empty_like(left_GD), torch.empty_like(right_ED)
+        each_B = torch.arange(len(left_B) + 1)
+        first, pair, _ = Ragged(each_B, left_B, len(left_GD)).transposed
+        call(_cpu.weighted_sums, first, pair, grads[0], right_ED, right_B, grad_left_GD)
+        first, pair, _ = Ragged(each_B, right_B, len(right_ED)).transposed
+        call(_cpu.weighted_sums, first, pair, grads[0], left_GD, left_B, grad_right_ED)
+        return grad_left_GD, grad_right_ED, None, None

@@ -36,6 +36,17 @@ class Ragged:
         length = torch.tensor([0, *(len(row) for row in rows)])
         return cls(length.cumsum(0), torch.tensor([e for row in rows for e in row], dtype=torch.int64), width)
 
+    @classmethod
+    def full(cls, count: int, width: int, *, device: torch.device | str = "cpu") -> Ragged:
+        """The pattern whose every row lists every place."""
+        start = torch.arange(count + 1, device=device) * width
+        return cls(start, torch.arange(width, device=device).repeat(count), width)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every row lists every place."""
+        return len(self.index) == self.count * self.width
+
     @property
     def count(self) -> int:
         """G, the number of rows."""

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import attlas.ops
+from attlas.ops import cells as cells_ops
 from attlas.ops import descent
 from attlas.ops.descent import Tables
 from attlas.ops.ragged import Ragged
@@ -100,6 +101,66 @@ def cooccurrence(rng):
     rows = random_lists(rng)
     first_E1, row_T, _ = rows.transposed
     return {"rows": rows, "columns": Ragged(first_E1, row_T, rows.count)}
+
+
+def asked(rng):
+    """Lists, and askers of them with a target each; some targets nobody asks about."""
+    rows, count = random_lists(rng), int(rng.integers(1, 5))
+    askers = int(rng.integers(0, 12))
+    target_B, row_B = (torch.from_numpy(rng.integers(0, size, askers)) for size in (count, rows.count))
+    return {"rows": rows, "target_B": target_B, "row_B": row_B, "count": count}
+
+
+def asked_about(rng):
+    case = asked(rng)
+    return {"target_B": case["target_B"], "count": case["count"]}
+
+
+def some_cells(rng):
+    """Left and right rows, and which of their pairs are wanted: all, or those of random lists."""
+    wanted = random_lists(rng)
+    return Ragged.full(wanted.count, wanted.width) if rng.random() < 0.5 else wanted
+
+
+def rectified_product(rng):
+    cells, dim, hidden = some_cells(rng), *rng.integers(1, 5, 2)
+    shapes = {"left_CD": (cells.count, dim), "right_ED": (cells.width, dim), "weight_DA": (dim, hidden)}
+    tables = shapes | {"bias_A": (hidden,), "head_A": (hidden,)}
+    return {name: torch.from_numpy(rng.standard_normal(shape)) for name, shape in tables.items()} | {"cells": cells}
+
+
+def rectified_sum(rng):
+    cells, hidden = some_cells(rng), int(rng.integers(1, 5))
+    shapes = {"left_CA": (cells.count, hidden), "right_EA": (cells.width, hidden), "head_A": (hidden,)}
+    return {name: torch.from_numpy(rng.standard_normal(shape)) for name, shape in shapes.items()} | {"cells": cells}
+
+
+def targeted_sum(rng):
+    """The cells that are asked for; each asker leaves out nothing, any entry, or the one with the largest logit."""
+    case = asked(rng)
+    case = asked(rng) if not len(case["row_B"]) else case
+    rows, target_B, row_B = case["rows"], case["target_B"], case["row_B"]
+    cells = cells_ops.asked_cells_reference(**case)
+    logit_N = random_logits(rng, len(cells.index))
+    left_out = []
+    for c, g in zip(target_B.tolist(), row_B.tolist(), strict=True):
+        first, last = int(rows.start[g]), int(rows.start[g + 1])
+        place = cells.find(torch.full((last - first,), c), rows.index[first:last])
+        top = first + int(logit_N[place].argmax()) if last > first else -1
+        left_out.append(int(rng.choice([-1, top, rng.integers(first, last)])) if last > first else -1)
+    tables = {"value_N": torch.from_numpy(rng.standard_normal(len(logit_N))), "logit_N": logit_N, "cells": cells}
+    asking = {"rows": rows, "target_B": target_B, "row_B": row_B, "left_out_B": torch.tensor(left_out, dtype=torch.int64)}
+    return {**tables, **asking, "smoothing": smoothing_of(rng)}
+
+
+def pair_products(rng):
+    pairs, dim = int(rng.integers(0, 20)), int(rng.integers(1, 5))
+    case = {}
+    for side, letter in (("left", "G"), ("right", "E")):
+        table = rng.standard_normal((int(rng.integers(1, 7)), dim))
+        case[f"{side}_{letter}D"] = torch.from_numpy(table)
+        case[f"{side}_B"] = torch.from_numpy(rng.integers(0, len(table), pairs))
+    return case
 
 
 def nth_missing(rng):
@@ -303,8 +364,14 @@ CASES = {
     "segments.segment_softmax": segment_softmax,
     "segments.attentive_sum": attentive_sum,
     "entries.attentive_sum_of_entries": attentive_sum_of_entries,
+    "cells.asked_about": asked_about,
+    "cells.asked_cells": asked,
+    "cells.rectified_product": rectified_product,
+    "cells.rectified_sum": rectified_sum,
+    "targets.targeted_sum": targeted_sum,
     "gram.cooccurrence": cooccurrence,
     "gram.inner_products": inner_products,
+    "gram.pair_products": pair_products,
     "ridge.ridge_rows": ridge_rows,
     "ridge.ridge_rows_nearly": ridge_rows_nearly,
     "rows.nth_missing": nth_missing,
@@ -323,6 +390,7 @@ SMOOTH = [
     "segments.attentive_sum",
     "entries.attentive_sum_of_entries",
 ]
+SMOOTH += ["cells.rectified_product", "cells.rectified_sum", "targets.targeted_sum", "gram.pair_products"]
 
 
 def moved(value: object, dtype: torch.dtype, device: str) -> object:
@@ -351,7 +419,9 @@ def results(function, arguments: dict, dtype: torch.dtype, device: str) -> tuple
 
 
 def flat(value: object) -> list:
-    """Arrays and numbers out of tuples within tuples."""
+    """Arrays and numbers out of tuples within tuples; a pattern is where its rows begin and what they list."""
+    if isinstance(value, Ragged):
+        return [value.start, value.index]
     return [one for part in value for one in flat(part)] if isinstance(value, tuple) else [value]
 
 

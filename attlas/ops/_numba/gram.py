@@ -38,3 +38,24 @@ def inner_products(left_GD, right_ED, start, index_T, out_T):
             for k in range(left_GD.shape[1]):
                 total += left_GD[g, k] * right_ED[index_T[t], k]
             out_T[t] = total
+
+
+@njit(cache=True, parallel=True, nogil=True, fastmath=True)
+def pair_products(left_GD, right_ED, left_B, right_B, out_B):
+    """out[b] = left[left_B[b]] . right[right_B[b]]."""
+    for b in prange(left_B.shape[0]):
+        total = left_GD.dtype.type(0)
+        for k in range(left_GD.shape[1]):
+            total += left_GD[left_B[b], k] * right_ED[right_B[b], k]
+        out_B[b] = total
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def weighted_sums(first_G1, pair_B, weight_B, table_ED, place_B, out_GD):
+    """out[g] = sum over the pairs b of g of weight[b] * table[place[b]]."""
+    for g in prange(first_G1.shape[0] - 1):
+        out_GD[g] = 0.0
+        for p in range(first_G1[g], first_G1[g + 1]):
+            weight, place = weight_B[pair_B[p]], place_B[pair_B[p]]
+            for k in range(table_ED.shape[1]):
+                out_GD[g, k] += weight * table_ED[place, k]

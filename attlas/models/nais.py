@@ -1,0 +1,154 @@
+"""NAIS: neural attentive item similarity (He et al., TKDE 2018).
+
+paper               here                            shape
+p_i, q_j            item_embedding, history_item    tables    the target, and what lies in histories; never shared
+b_i                 item_bias                       I, 1
+W, b, h             hidden, head                    D x A (product) or 2 D x A (concatenation), A, A
+f(p_i, q_j)         logits                          [N]       once per pair of items that occurs, not once per asker
+a_ij                attention                       [T]
+beta, alpha         smoothing, normalisation
+R_u                 user_history
+
+Shapes: B pairs of user and item, C distinct targets, E distinct history items, N pairs of (target, history item), D embedding,
+A attention, T history entries, V users asked for, I items.
+
+Where text and code disagree, and what is chosen, stands in docs/papers/nais.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from attlas.data.inputs import History, LeaveOut, Sizes
+from attlas.models.layers import embedding
+from attlas.models.protocol import Reasons
+from attlas.ops.cells import asked_cells, rectified_product, rectified_sum
+from attlas.ops.gram import pair_products
+from attlas.ops.ragged import Ragged
+from attlas.ops.segments import segment_softmax
+from attlas.ops.targets import targeted_sum
+from attlas.spaces import Choice, Space, Span
+
+CATALOGUE_PAIRS = 2**19  # users times targets scored together, and targets times history items
+CATALOGUE_CELLS = 2**21
+
+
+class NAIS(nn.Module):
+    """A sum over the history, each entry weighed by a small network that sees the target and the entry."""
+
+    group_by: ClassVar[Literal["pair", "user", "item"]] = "item"
+    reasons: ClassVar[Reasons] = "attention"
+
+    @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+    class Config:
+        """The paper's hyper-parameters.
+
+        Attributes:
+            embedding_dim: D, the size of both tables.
+            attention_dim: A, the number of hidden units of the attention.
+            attention: what the network sees of target and entry: their elementwise product, or one after the other.
+            smoothing: beta, the exponent on the attention's denominator; 1 is a softmax.
+            normalisation: alpha; the sum is divided by the number of entries to this power.
+            item_bias: whether each item has a bias of its own; the code has it, the text has not.
+            head: how h starts: all ones as in the code, or random.
+            leave_out: what training takes out of histories; see ``Inputs.gather``.
+            stddev: spread of the embeddings at the start.
+        """
+
+        embedding_dim: int = Field(default=64, ge=1)
+        attention_dim: int = Field(default=64, ge=1)
+        attention: Literal["product", "concatenation"] = "product"
+        smoothing: float = Field(default=0.5, gt=0, le=1)
+        normalisation: float = Field(default=0.0, ge=0, le=1)
+        item_bias: bool = True
+        head: Literal["ones", "random"] = "ones"
+        leave_out: LeaveOut = "remove"
+        stddev: float = Field(default=0.01, gt=0)
+
+    search_space: ClassVar[Space] = {
+        "model.embedding_dim": Choice((16, 32, 64)),
+        "model.smoothing": Choice((0.3, 0.5, 0.7)),
+        "model.attention": Choice(("product", "concatenation")),
+        "solver.learning_rate": Span(0.0005, 0.01, log=True),
+        "solver.weight_decay": Choice((0.0, 1e-7, 1e-6, 1e-5)),
+    }
+
+    def __init__(self, sizes: Sizes, config: Config | None = None):
+        super().__init__()
+        self.config = config = config or NAIS.Config()
+        dim, hidden = config.embedding_dim, config.attention_dim
+        self.item_embedding = embedding(sizes.num_items, dim, stddev=config.stddev)
+        self.history_item = embedding(sizes.num_items, dim, stddev=config.stddev)
+        self.item_bias = nn.Parameter(torch.zeros(sizes.num_items)) if config.item_bias else None
+        self.hidden = nn.Linear(dim if config.attention == "product" else 2 * dim, hidden)
+        for part in (self.hidden.weight, self.hidden.bias):
+            nn.init.trunc_normal_(part, std=(2 / (self.hidden.in_features + hidden)) ** 0.5)
+        self.head = nn.Parameter(torch.ones(hidden))
+        if config.head == "random":
+            nn.init.normal_(self.head, std=hidden**-0.5)
+
+    def forward(self, item: Tensor, user_history: History) -> Tensor:
+        """p_i . sum over j in R_u without i of a_ij q_j, plus b_i, [B]."""
+        target_C, target_B = item.unique(return_inverse=True)
+        return self._score(target_C, target_B, user_history)
+
+    def score_catalogue(self, user_history: History) -> Tensor:
+        """The same for every item, [V, I]; a block of targets with all users at a time."""
+        rows, E = len(user_history.row), len(user_history.distinct)
+        item_I = torch.arange(self.item_embedding.num_embeddings, device=user_history.row.device)
+        at_once = max(1, min(CATALOGUE_PAIRS // max(rows, 1), CATALOGUE_CELLS // max(E, 1)))
+        score_VI = self.head.new_empty(rows, len(item_I))
+        each_V = torch.arange(rows, device=item_I.device)
+        for target_C in item_I.split(at_once):
+            target_B = torch.arange(len(target_C), device=item_I.device).repeat_interleave(rows)
+            everybody = user_history.of_pairs(each_V.repeat(len(target_C)))
+            score_VI[:, target_C] = self._score(target_C, target_B, everybody).view(len(target_C), rows).T
+        return score_VI
+
+    def attention(self, item: Tensor, user_history: History) -> dict[str, Tensor]:
+        """How much each entry of each list weighs for the item that the list is asked about, [T].
+
+        Args:
+            item: one per list, in their order.
+            user_history: nothing is left out of it; take the target out before.
+        """
+        lists = user_history.lists
+        logit_T = self.logits(item, user_history.distinct, lists)
+        each_T = torch.arange(len(lists.index), device=item.device)
+        entries = Ragged(lists.start, each_T, len(each_T))
+        return {"user_history": segment_softmax(logit_T, entries, smoothing=self.config.smoothing)}
+
+    def logits(self, target_C: Tensor, distinct_E: Tensor, cells: Ragged) -> Tensor:
+        """f(p_i, q_j) = h . ReLU(W (p_i * q_j) + b), or of (p_i ++ q_j), for the wanted pairs of target and entry, [N]."""
+        p_CD, q_ED = self.item_embedding(target_C), self.history_item(distinct_E)
+        weight, bias = self.hidden.weight, self.hidden.bias
+        if self.config.attention == "product":
+            return rectified_product(p_CD, q_ED, weight.T, bias, self.head, cells)
+        p_half, q_half = weight.split(self.config.embedding_dim, dim=1)
+        return rectified_sum(nn.functional.linear(p_CD, p_half, bias), nn.functional.linear(q_ED, q_half), self.head, cells)
+
+    def _score(self, target_C: Tensor, target_B: Tensor, history: History) -> Tensor:
+        """The score of each pair, its item given by its place among the distinct targets."""
+        cells = asked_cells(history.lists, target_B, history.row, len(target_C))
+        logit_N = self.logits(target_C, history.distinct, cells)
+        p_CD, q_ED = self.item_embedding(target_C), self.history_item(history.distinct)
+        product_N = (p_CD @ q_ED.T).flatten() if cells.is_full else pair_products(p_CD, q_ED, cells.owner, cells.index)
+        pattern = (cells, history.lists, target_B, history.row, history.left_out)
+        score_B = targeted_sum(product_N, logit_N, *pattern, smoothing=self.config.smoothing)
+        if self.config.normalisation:
+            score_B = score_B * history.length.clamp(min=1).to(score_B.dtype) ** -self.config.normalisation
+        if self.item_bias is not None:
+            score_B = score_B + self.item_bias.index_select(0, target_C).index_select(0, target_B)
+        return score_B
+
+    @staticmethod
+    def memory(sizes: Sizes, config: Any) -> dict[str, int]:
+        """Both tables with their gradients and two moments, and what is known of the item pairs of a batch."""
+        tables = 4 * 4 * 2 * sizes.num_items * (config.embedding_dim + 1)
+        network = 4 * 4 * config.attention_dim * (2 * config.embedding_dim + 2)
+        return {"embedding tables, their gradients and moments": tables + network}

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from attlas.errors import ArtefactError, ConfigError, nearest
@@ -27,6 +27,13 @@ from attlas.training.checkpoint import write_whole
 STRICT = ConfigDict(extra="forbid")
 
 
+def _folders(given: Any) -> Any:
+    """One folder or several, as text."""
+    if isinstance(given, str | Path):
+        return (str(given),)
+    return tuple(str(one) if isinstance(one, Path) else one for one in given) if isinstance(given, list | tuple) else given
+
+
 @dataclass(frozen=True, config=STRICT)
 class TrainingConfig:
     """How long to train, and on what.
@@ -40,6 +47,7 @@ class TrainingConfig:
         seed: what weights, order and negatives depend on.
         device: cpu or cuda.
         memory: what fitting may use, such as 4GB; None means what the machine has available.
+        start: folders of runs whose weights the fit begins with: one of the same model, or of the parts that it fuses.
         chosen: whether a search has chosen the number of epochs, whose last one is then the best by its making.
     """
 
@@ -50,6 +58,7 @@ class TrainingConfig:
     seed: int = Field(default=1, ge=0)
     device: str = "cpu"
     memory: str | None = None
+    start: Annotated[tuple[str, ...], BeforeValidator(_folders)] = ()
     chosen: bool = False
 
     def memory_bytes(self) -> int | None:

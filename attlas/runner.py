@@ -90,7 +90,7 @@ def fit(
         out: a run folder; without it nothing is written.
         resume: go on with the fit that was begun in ``out``.
         split: how to hold out: a code of ``attlas.split``.
-        training: epochs, patience, metric, refit, seed, device or memory; see ``TrainingConfig``.
+        training: epochs, patience, metric, refit, seed, device, memory or start; see ``TrainingConfig``.
 
     Raises:
         ConfigError: an unknown setting; the message names the nearest known one.

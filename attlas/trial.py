@@ -36,6 +36,7 @@ from attlas.models import model_class
 from attlas.models.protocol import Sized
 from attlas.recommender import Recommender
 from attlas.scoring import Scorer
+from attlas.starting import start
 from attlas.telling import Teller
 from attlas.training.checkpoint import Checkpoint
 from attlas.training.fit import fit as train_model
@@ -151,7 +152,10 @@ class Trial:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             made: Any = model_class(self.name)
-            model = made(inputs.sizes, self.config).to(self.device)
+            model = made(inputs.sizes, self.config)
+        if settings.start:
+            start(model, settings.start, train)
+        model.to(self.device)
         is_long = not make_solver(model, self.experiment.solver).one_epoch
         checkpoint = Checkpoint(self.folder / f"{stage}.checkpoint") if self.folder and is_long else None
         with self.tell.bar(f"{self.name} {stage}", total=1) as bar:

@@ -95,6 +95,14 @@ def test_the_settings_of_the_usual_solver_are_told(name: str, settings: list[str
 
 def test_a_model_that_descends_tells_of_its_objective_and_its_steps() -> None:
     rows = {row["name"]: row for row in describe("delf")["solver_settings"]}
-    assert list(rows) == ["objective", "negatives", "batch_size", "learning_rate", "learning_rate_decay", "weight_decay"]
+    assert list(rows) == [
+        "objective",
+        "negatives",
+        "batch_size",
+        "optimizer",
+        "learning_rate",
+        "learning_rate_decay",
+        "weight_decay",
+    ]
     assert rows["objective"]["default"] == "pointwise"
     assert "whole-data" in rows["objective"]["meaning"]

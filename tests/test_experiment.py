@@ -65,7 +65,7 @@ def test_an_empty_file_is_an_experiment_with_popularity_and_the_defaults_spelled
     assert tables["solver"] == {}
     assert tables["evaluation"] == {"protocol": (), "k": (10, 20), "beyond": True}
     training = {"epochs": 100, "patience": 5, "metric": "ndcg@10", "refit": False, "seed": 1, "device": "cpu", "memory": None}
-    assert tables["training"] == {**training, "chosen": False}
+    assert tables["training"] == {**training, "start": (), "chosen": False}
 
 
 def test_defaults_of_a_model_are_spelled_out_beside_what_was_set(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ FLOORS: list[set[str]] = [
     {"models"},
     {"scoring", "strangers", "training"},
     {"recommender", "artefact", "answers", "reasons", "explanation", "catalogue", "evaluation"},
-    {"loading", "experiment", "trial", "final", "runner", "export"},
+    {"loading", "experiment", "starting", "trial", "final", "runner", "export"},
     {"search"},
     {"comparing", "auditing", "faithfulness", "demo", "page"},
     {"cli", "web", "__main__"},
@@ -38,7 +38,7 @@ FACADE_FLOOR = 9  # what `import attlas` offers comes from floor 8 at the highes
 RECOMMENDER = {"recommender", "artefact", "answers", "reasons", "explanation", "catalogue"}
 SIDEWAYS = {(one, other) for one in RECOMMENDER for other in RECOMMENDER}
 SIDEWAYS |= {(room, "errors") for room in FLOORS[0]}
-STAGES = ("loading", "experiment", "trial", "final", "runner")  # each knows those before it
+STAGES = ("loading", "experiment", "starting", "trial", "final", "runner")  # each knows those before it
 SIDEWAYS |= {(one, other) for place, one in enumerate(STAGES) for other in STAGES[:place]}
 SIDEWAYS |= {("strangers", "scoring"), ("runner", "export"), ("__main__", "cli"), ("demo", "page")}
 SIDEWAYS |= {("comparing", "auditing"), ("comparing", "page")}

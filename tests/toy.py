@@ -21,10 +21,72 @@ QUICK: dict[str, dict[str, Any]] = {
     "ials": {"config": {"embedding_dim": 8}, "epochs": 5},
     "mf": {"config": {"embedding_dim": 2}, "solver": {"learning_rate": 0.1, "l2": 0.02}, "epochs": 12},
     "biased_mf": {"config": {"embedding_dim": 2}, "solver": {"learning_rate": 0.1}, "epochs": 20},
+    "gmf": {"config": {"gmf_dim": 4, "stddev": 0.1}, "solver": {"learning_rate": 0.05, "batch_size": 128}, "epochs": 10},
+    "mlp": {
+        "config": {"mlp_dim": 4, "layers": (8, 4), "stddev": 0.1},
+        "solver": {"learning_rate": 0.05, "batch_size": 128},
+        "epochs": 10,
+    },
+    "neumf": {
+        "config": {"gmf_dim": 4, "mlp_dim": 4, "layers": (8, 4), "stddev": 0.1},
+        "solver": {"learning_rate": 0.05, "batch_size": 128},
+        "epochs": 8,
+    },
+    "deepcf": {
+        "config": {"rl_user_dim": 8, "rl_item_dim": 8, "rl_layers": (4,), "ml_dim": 8, "ml_layers": (8, 4)},
+        "solver": {"learning_rate": 0.03, "batch_size": 128},
+        "epochs": 8,
+    },
+    "cfnet_rl": {
+        "config": {"rl_user_dim": 8, "rl_item_dim": 8, "rl_layers": (8,)},
+        "solver": {"learning_rate": 0.03, "batch_size": 128},
+        "epochs": 8,
+    },
+    "cfnet_ml": {
+        "config": {"ml_dim": 8, "ml_layers": (8, 4)},
+        "solver": {"learning_rate": 0.03, "batch_size": 128},
+        "epochs": 8,
+    },
     "delf": {
         "config": {"embedding_dim": 8, "attention_dim": 4, "layers": (8, 4), "stddev": 0.1},
         "solver": {"learning_rate": 0.05, "batch_size": 128},
         "epochs": 4,
+    },
+    "dacr": {
+        "config": {
+            "representation_dim": 8,
+            "representation_layers": (8,),
+            "matching_dim": 8,
+            "matching_layers": (8, 4),
+            "stddev": 0.1,
+        },
+        "solver": {"learning_rate": 0.02, "batch_size": 128},
+        "epochs": 6,
+    },
+    "arl": {
+        "config": {"representation_dim": 8, "representation_layers": (8,), "stddev": 0.1},
+        "solver": {"learning_rate": 0.02, "batch_size": 128},
+        "epochs": 6,
+    },
+    "aml": {
+        "config": {"matching_dim": 8, "matching_layers": (8, 4), "stddev": 0.1},
+        "solver": {"learning_rate": 0.02, "batch_size": 128},
+        "epochs": 6,
+    },
+    "affection": {
+        "config": {"embedding_dim": 4, "layers": (16, 8), "stddev": 0.1},
+        "solver": {"learning_rate": 0.05, "batch_size": 128},
+        "epochs": 8,
+    },
+    "association": {
+        "config": {"embedding_dim": 8, "layers": (16, 8), "stddev": 0.1},
+        "solver": {"learning_rate": 0.03, "batch_size": 128},
+        "epochs": 8,
+    },
+    "drnet": {
+        "config": {"embedding_dim": 8, "layers": (16, 8), "stddev": 0.1},
+        "solver": {"learning_rate": 0.03, "batch_size": 128},
+        "epochs": 8,
     },
     "fism": {"config": {"embedding_dim": 4, "stddev": 0.1}, "solver": {"learning_rate": 0.05, "batch_size": 128}, "epochs": 6},
     "nais": {

@@ -14,6 +14,7 @@ import torch
 from attlas.auditing.finding import Finding, graded, percent
 from attlas.auditing.measuring import Bench
 from attlas.data.inputs import whole
+from attlas.models.layers import asked_only
 from attlas.models.protocol import Explaining, asked_by, reasons_of
 from attlas.ops.ragged import Ragged
 from attlas.scoring import Scorer
@@ -32,14 +33,15 @@ def of_attention(bench: Bench) -> Iterator[Finding]:
         return
     rng = np.random.default_rng(0)
     made: dict[str, Any] = {}
-    for name, lists in (("user_history", inputs.user_lists), ("item_history", inputs.item_lists)):
+    for asker, lists in (("user", inputs.user_lists), ("item", inputs.item_lists)):
         long = (lists.length >= LEAST).nonzero().squeeze(-1).cpu().numpy()
-        asked = torch.as_tensor(np.sort(rng.permutation(long)[:SAMPLE]), device=inputs.device)
-        made[name] = whole(lists, asked)
-    # Where weights depend on what is asked about, each history is asked about some item.
-    made["item"] = torch.as_tensor(rng.integers(0, inputs.sizes.num_items, made["user_history"].count), device=inputs.device)
+        made[asker] = torch.as_tensor(np.sort(rng.permutation(long)[:SAMPLE]), device=inputs.device)
+        made[f"{asker}_history"] = asked_only(whole(lists, made[asker]))
+    names = asked_by(model, "attention")
+    if "item_history" not in names:  # weights that depend on what is asked about: each list is asked about some item
+        made["item"] = torch.as_tensor(rng.integers(0, inputs.sizes.num_items, len(made["user"])), device=inputs.device)
     with torch.inference_mode():
-        weights = model.attention(**{name: made[name] for name in asked_by(model, "attention")})
+        weights = model.attention(**{name: made[name] for name in names})
     for name, weight_T in weights.items():
         entropy = _entropies(weight_T.double().cpu(), made[name].lists)
         if len(entropy):

@@ -16,13 +16,34 @@ MODELS = {
     "ials": "IALS",
     "mf": "MF",
     "biased_mf": "BiasedMF",
-    "delf": "DELF",
     "fism": "FISM",
     "nais": "NAIS",
+    "gmf": "GMF",
+    "mlp": "MLP",
+    "neumf": "NeuMF",
+    "cfnet_rl": "CFNetRL",
+    "cfnet_ml": "CFNetML",
+    "deepcf": "CFNet",
+    "delf": "DELF",
+    "affection": "Affection",
+    "association": "Association",
+    "drnet": "DRNet",
+    "arl": "ARL",
+    "aml": "AML",
+    "dacr": "DACR",
 }
 
 # The names of those that stand in the room of another: parts of a paper that are models by themselves.
-ROOMS: dict[str, str] = {}
+ROOMS = {
+    "gmf": "neumf",
+    "mlp": "neumf",
+    "cfnet_rl": "deepcf",
+    "cfnet_ml": "deepcf",
+    "affection": "drnet",
+    "association": "drnet",
+    "arl": "dacr",
+    "aml": "dacr",
+}
 
 
 def stem_of(name: str) -> str:

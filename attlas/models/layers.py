@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import cast
+from dataclasses import replace
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from attlas.data.inputs import History
 from attlas.ops.abreast import relu_layers
 from attlas.ops.descent import Tables
-from attlas.ops.segments import segment_sum
+from attlas.ops.segments import segment_sum, segment_sum_without
 
 TABLE_NAMES = ("user_embedding", "item_embedding", "user_bias", "item_bias")
 DENSE_SHARE = 1 / 32  # above this share of filled cells a dense product is faster than summing rows
@@ -28,11 +29,12 @@ def embedding(count: int, dim: int, *, stddev: float = 0.01) -> nn.Embedding:
     return table
 
 
-def linear(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer with Glorot weights and a bias of zero."""
-    layer = nn.Linear(inputs, outputs)
+def linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
+    """A linear layer with Glorot weights and, unless told otherwise, a bias of zero."""
+    layer = nn.Linear(inputs, outputs, bias=bias)
     nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    if bias:
+        nn.init.zeros_(layer.bias)
     return layer
 
 
@@ -84,6 +86,62 @@ class PairTower(nn.Module):
         return hidden_BH
 
 
+class HistorySum(nn.Module):
+    """A row of the training matrix times a table: the sum of one vector per entry of a history, without the pair's own target.
+
+    Args:
+        count: how many rows the table has.
+        dim: the size of each.
+        stddev: spread of the table at the start.
+        bias: whether a bias is added to the sum.
+        pooling: ``sqrt`` divides the sum by the square root of the number of its entries.
+    """
+
+    def __init__(
+        self, count: int, dim: int, *, stddev: float = 0.01, bias: bool = False, pooling: Literal["sum", "sqrt"] = "sum"
+    ):
+        super().__init__()
+        self.entry = embedding(count, dim, stddev=stddev)
+        self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
+        self.pooling = pooling
+
+    def forward(self, history: History) -> Tensor:
+        """One sum per pair, [B, D]; zeros, or the bias, for an empty history."""
+        sum_BD = segment_sum_without(self.entry(history.distinct), history.lists, history.row, history.left_out)
+        if self.pooling == "sqrt":
+            sum_BD = sum_BD / history.length.clamp(min=1).to(sum_BD.dtype).sqrt()[:, None]
+        return sum_BD if self.bias is None else sum_BD + self.bias
+
+
+class Tower(nn.Module):
+    """A multi-layer perceptron with a ReLU after every layer, the last one too.
+
+    Args:
+        inputs: how many numbers it reads.
+        layers: the sizes of the layers.
+        layer_norm: whether each layer is normalised before its ReLU.
+        dropout: the share of each layer that training drops after its ReLU.
+    """
+
+    def __init__(self, inputs: int, layers: Sequence[int], *, layer_norm: bool = False, dropout: float = 0.0):
+        super().__init__()
+        self.first = linear(inputs, layers[0])
+        self.rest = nn.ModuleList(linear(below, above) for below, above in itertools.pairwise(layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(size) if layer_norm else nn.Identity() for size in layers)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, vector_BD: Tensor) -> Tensor:
+        """The last layer, [B, layers[-1]]."""
+        return self.above_first(self.first(vector_BD))
+
+    def above_first(self, first_BH: Tensor) -> Tensor:
+        """The last layer from the first one before its ReLU, for whoever adds that up from parts."""
+        hidden_BH = self.dropout(self.norms[0](first_BH).relu())
+        for layer, norm in zip(self.rest, self.norms[1:], strict=True):
+            hidden_BH = self.dropout(norm(layer(hidden_BH)).relu())
+        return hidden_BH
+
+
 def run_abreast(towers: Sequence[PairTower], hidden_NH: Tensor) -> Tensor:
     """Several towers of one shape in one batched product per layer: what ``tower(its share)`` gives, side by side.
 
@@ -100,6 +158,16 @@ def run_abreast(towers: Sequence[PairTower], hidden_NH: Tensor) -> Tensor:
         weight_WHK = torch.stack([layer.weight for layer in layers]).transpose(1, 2)
         hidden_NWH = relu_layers(hidden_NWH, weight_WHK, torch.stack([layer.bias for layer in layers]))
     return hidden_NWH.flatten(1)
+
+
+def asked_only(history: History) -> History:
+    """The same without the lists that nobody asks for, whose keys would be made for nothing."""
+    row_G, row_B = torch.unique(history.row, return_inverse=True)
+    if len(row_G) == history.count:
+        return history
+    lists = history.lists.take(row_G)
+    moved_B = history.left_out - history.lists.start[history.row] + lists.start[row_B]
+    return replace(history, lists=lists, row=row_B, left_out=torch.where(history.left_out < 0, -1, moved_B), value=None)
 
 
 def sum_chosen(weight_II: Tensor, user_history: History, row_R: Tensor) -> Tensor:

@@ -73,6 +73,15 @@ class Beginning(Protocol):
 
 
 @runtime_checkable
+class Fusing(Protocol):
+    """A model that can start from others, trained by themselves, that are parts of it."""
+
+    def fuse(self, *parts: nn.Module) -> None:
+        """Take their weights; where it says what each part counts, its score becomes that mixture of theirs."""
+        ...
+
+
+@runtime_checkable
 class Ranking(Protocol):
     """A model that scores the whole catalogue at once, equal to ``forward``."""
 

@@ -32,6 +32,33 @@ def relu_of_halves_reference(left_GC: Tensor, left_B: Tensor, right_HC: Tensor, 
     return torch.stack([(left_GC[g] + right_HC[h]).clamp(min=0) for g, h in pairs])
 
 
+def products_and_relu_of_halves(
+    left_GC: Tensor, left_B: Tensor, right_HC: Tensor, right_B: Tensor, split: int
+) -> tuple[Tensor, Tensor]:
+    """For each pair the inner product of its rows' first ``split`` columns, [B], and the ReLU of the sum of the others.
+
+    Args:
+        left_GC, right_HC: the two tables.
+        left_B, right_B: int64[B], the row of each that a pair reads.
+        split: how many columns are multiplied; the rest are added.
+    """
+    if left_GC.device.type == "cpu":
+        product_B, out_BH = _ProductsAndReluOfHalves.apply(left_GC, left_B, right_HC, right_B, split)
+        return product_B, out_BH
+    left_BC, right_BC = left_GC.index_select(0, left_B), right_HC.index_select(0, right_B)
+    product_B = (left_BC[:, :split] * right_BC[:, :split]).sum(-1)
+    return product_B, (left_BC[:, split:] + right_BC[:, split:]).relu_()
+
+
+def products_and_relu_of_halves_reference(
+    left_GC: Tensor, left_B: Tensor, right_HC: Tensor, right_B: Tensor, split: int
+) -> tuple[Tensor, Tensor]:
+    """``products_and_relu_of_halves``, pair by pair."""
+    pairs = [(left_GC[g], right_HC[h]) for g, h in zip(left_B.tolist(), right_B.tolist(), strict=True)]
+    products = torch.stack([left_C[:split] @ right_C[:split] for left_C, right_C in pairs])
+    return products, torch.stack([(left_C[split:] + right_C[split:]).clamp(min=0) for left_C, right_C in pairs])
+
+
 class _ReluOfHalves(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, left_GC: Tensor, left_B: Tensor, right_HC: Tensor, right_B: Tensor) -> Tensor:
@@ -54,3 +81,30 @@ class _ReluOfHalves(torch.autograd.Function):
             call(_cpu.sum_where_positive, start, place, grads[0], out_BC, sum_GC)
             sums.append(sum_GC)
         return sums[0], None, sums[1], None
+
+
+class _ProductsAndReluOfHalves(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, left_GC: Tensor, left_B: Tensor, right_HC: Tensor, right_B: Tensor, split: int
+    ) -> tuple[Tensor, Tensor]:
+        product_B = left_GC.new_empty(len(left_B))
+        out_BH = left_GC.new_empty(len(left_B), left_GC.shape[1] - split)
+        call(_cpu.products_and_relu_of_halves, left_GC, left_B, right_HC, right_B, product_B, out_BH)
+        ctx.save_for_backward(left_GC, left_B, right_HC, right_B, out_BH)
+        return product_B, out_BH
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None]:
+        left_GC, left_B, right_HC, right_B, out_BH = ctx.saved_tensors
+        sums: list[Tensor | None] = []
+        sides = ((left_GC, left_B, right_HC, right_B), (right_HC, right_B, left_GC, left_B))
+        for is_needed, (own_GC, own_B, other_HC, other_B) in zip(ctx.needs_input_grad[:3:2], sides, strict=True):
+            if not is_needed:
+                sums.append(None)
+                continue
+            start, place = (torch.from_numpy(array) for array in _cpu.group(own_B.numpy(), len(own_GC)))
+            sum_GC = torch.empty_like(own_GC, memory_format=torch.contiguous_format)
+            call(_cpu.sum_both, start, place, grads[0], other_HC, other_B, grads[1], out_BH, sum_GC)
+            sums.append(sum_GC)
+        return sums[0], None, sums[1], None, None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Protocol
+from functools import partial
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +16,13 @@ from attlas.models.protocol import Beginning
 from attlas.training.checkpoint import Checkpoint, Progress
 from attlas.training.objectives import Objective
 from attlas.training.patience import Patience
+
+Optimizer = Literal["adam", "sgd", "adagrad"]
+OPTIMIZERS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+    "adagrad": partial(torch.optim.Adagrad, initial_accumulator_value=1e-8),  # as NAIS's code begins it
+}
 
 
 class Moment(NamedTuple):
@@ -49,12 +57,13 @@ class Solver(Protocol):
 
 
 class Descent:
-    """Gradient descent on an objective by Adam.
+    """Gradient descent on an objective.
 
     Args:
         model: whose parameters are moved.
         objective: what a batch is and what it costs.
-        learning_rate: Adam's step size in the first epoch.
+        optimizer: how a gradient becomes a step: ``adam``, plain ``sgd`` or ``adagrad``.
+        learning_rate: the step size in the first epoch.
         learning_rate_decay: what the step size is multiplied by after every epoch.
         weight_decay: L2 penalty on all parameters, added to their gradients.
         watch: told after every batch.
@@ -67,15 +76,16 @@ class Descent:
         model: nn.Module,
         objective: Objective,
         *,
+        optimizer: Optimizer = "adam",
         learning_rate: float = 1e-3,
         learning_rate_decay: float = 1.0,
         weight_decay: float = 0.0,
         watch: Watch | None = None,
     ):
-        self.objective, self.watch = objective, watch
+        self.objective, self.watch, self.optimizer_name = objective, watch, optimizer
         self.learning_rate, self.learning_rate_decay = learning_rate, learning_rate_decay
         self.names = [name for name, _ in model.named_parameters()]
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+        self.optimizer = OPTIMIZERS[optimizer](model.parameters(), lr=learning_rate, weight_decay=weight_decay)
         self.epochs_done = 0
 
     def epoch(self, model: nn.Module, data: Inputs, rng: np.random.Generator) -> float:
@@ -98,14 +108,14 @@ class Descent:
         return total / max(pairs, 1)
 
     def state(self) -> dict[str, Tensor]:
-        """Adam's moments and step counts by parameter."""
+        """What the optimizer remembers, such as Adam's moments and step counts, by parameter."""
         tensors = {"epochs_done": torch.tensor(self.epochs_done)}
         for position, entry in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"{self.names[position]}/{key}": value for key, value in entry.items()}
+            tensors |= {f"{self.names[position]}/{key}": value for key, value in entry.items() if value is not None}
         return tensors
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on with saved moments."""
+        """Go on with what the optimizer remembered."""
         entries: dict[int, dict[str, Tensor]] = {}
         self.epochs_done = int(state["epochs_done"])
         for name, value in state.items():

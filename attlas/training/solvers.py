@@ -12,7 +12,7 @@ from torch import nn
 from attlas.errors import ConfigError, nearest
 from attlas.models.protocol import task_of
 from attlas.settings import build
-from attlas.training.fit import Descent, Solver, Watch
+from attlas.training.fit import Descent, Optimizer, Solver, Watch
 from attlas.training.objectives import Objective, Pairwise, Pointwise, SampledSoftmax
 from attlas.training.whole import Ratings, WholeData
 
@@ -31,11 +31,13 @@ class DescentConfig:
     """How far gradient descent steps.
 
     Attributes:
-        learning_rate: Adam's step size in the first epoch.
+        optimizer: how a gradient becomes a step: adam, sgd or adagrad.
+        learning_rate: the step size in the first epoch.
         learning_rate_decay: what the step size is multiplied by after every epoch.
         weight_decay: L2 penalty on all parameters.
     """
 
+    optimizer: Optimizer = "adam"
     learning_rate: float = Field(default=1e-3, gt=0)
     learning_rate_decay: float = Field(default=1.0, gt=0, le=1)
     weight_decay: float = Field(default=0.0, ge=0)
@@ -81,7 +83,11 @@ def solver_settings(model: nn.Module, table: dict[str, Any]) -> dict[str, Any]:
     solver: Any = make_solver(model, table)
     if isinstance(solver, Descent):
         objective: Any = solver.objective
-        steps = {"learning_rate": solver.learning_rate, "learning_rate_decay": solver.learning_rate_decay}
+        steps = {
+            "optimizer": solver.optimizer_name,
+            "learning_rate": solver.learning_rate,
+            "learning_rate_decay": solver.learning_rate_decay,
+        }
         return {**dataclasses.asdict(objective), **steps, "weight_decay": solver.optimizer.defaults["weight_decay"]}
     known = dataclasses.fields(solver) if dataclasses.is_dataclass(solver) else ()
     return {field.name: getattr(solver, field.name) for field in known if field.init}

@@ -22,6 +22,11 @@ SMALL: dict[str, dict[str, Any]] = {
         "solver": {"learning_rate": 0.01, "batch_size": 512},
         "epochs": 3,
     },
+    "drnet": {
+        "config": {"embedding_dim": 8, "layers": (8,), "stddev": 0.3},
+        "solver": {"learning_rate": 0.01, "batch_size": 512},
+        "epochs": 3,
+    },
 }
 
 

@@ -151,8 +151,9 @@ def test_epochs_that_a_validation_elsewhere_chose_say_nothing_of_rising() -> Non
     assert "still-rising" not in codes(audit(made, data=clean()))
 
 
-def test_healthy_attention_is_described_and_not_called_collapsed() -> None:
-    found = codes(audit(fitted("delf", clean()), data=clean()))
+@pytest.mark.parametrize("name", ["delf", "drnet"])
+def test_healthy_attention_is_described_and_not_called_collapsed(name: str) -> None:
+    found = codes(audit(fitted(name, clean()), data=clean()))
     assert "attention-entropy" in found
     assert "collapsed-attention" not in found
 

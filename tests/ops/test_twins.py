@@ -65,24 +65,31 @@ def segment_softmax(rng):
     return {"logit_E": random_logits(rng, rows.width), "rows": rows, "smoothing": smoothing_of(rng)}
 
 
-def attentive_sum(rng):
+def askers(rng, rows, logit_T):
     """Several askers of one row; each leaves out nothing, any entry, or the one with the largest logit."""
-    rows = random_lists(rng)
-    logit_E = random_logits(rng, rows.width)
     row_B = rng.integers(0, rows.count, size=12)
     left_out = []
     for row in row_B:
         first, last = int(rows.start[row]), int(rows.start[row + 1])
-        top = first + int(logit_E[rows.index[first:last]].argmax()) if last > first else -1
+        top = first + int(logit_T[first:last].argmax()) if last > first else -1
         left_out.append(int(rng.choice([-1, top, rng.integers(first, last)])) if last > first else -1)
-    return {
-        "value_ED": random_values(rng, rows.width),
-        "logit_E": logit_E,
-        "rows": rows,
-        "row_B": torch.from_numpy(row_B),
-        "left_out_B": torch.tensor(left_out),
-        "smoothing": smoothing_of(rng),
-    }
+    return {"row_B": torch.from_numpy(row_B), "left_out_B": torch.tensor(left_out)}
+
+
+def attentive_sum(rng):
+    rows = random_lists(rng)
+    logit_E = random_logits(rng, rows.width)
+    asked = askers(rng, rows, logit_E[rows.index])
+    value_ED = random_values(rng, rows.width)
+    return {"value_ED": value_ED, "logit_E": logit_E, "rows": rows, **asked, "smoothing": smoothing_of(rng)}
+
+
+def attentive_sum_of_entries(rng):
+    rows = random_lists(rng)
+    logit_T = random_logits(rng, len(rows.index))
+    asked = askers(rng, rows, logit_T)
+    value_ED = random_values(rng, rows.width)
+    return {"value_ED": value_ED, "logit_T": logit_T, "rows": rows, **asked, "smoothing": smoothing_of(rng)}
 
 
 def segment_sum_without(rng):
@@ -338,6 +345,14 @@ def relu_of_halves(rng):
     return {"left_GC": left_GC, "left_B": named["left_B"], "right_HC": right_HC, "right_B": named["right_B"]}
 
 
+def products_and_relu_of_halves(rng):
+    """No products, a few, and more than are summed side by side."""
+    left_GC, right_HC = (torch.from_numpy(rng.standard_normal((int(rng.integers(1, 6)), 11))) for _ in range(2))
+    named = {"left_B": rng.integers(0, len(left_GC), 12), "right_B": rng.integers(0, len(right_HC), 12)}
+    rows = {name: torch.from_numpy(row_B) for name, row_B in named.items()}
+    return {"left_GC": left_GC, "right_HC": right_HC, **rows, "split": int(rng.choice([0, 3, 6, 11]))}
+
+
 def relu_layers(rng):
     count, width, inputs, outputs = (int(number) for number in rng.integers(1, 6, 4))
     shapes = {"hidden_NWH": (count, width, inputs), "weight_WHK": (width, inputs, outputs), "bias_WK": (width, outputs)}
@@ -347,6 +362,7 @@ def relu_layers(rng):
 CASES = {
     "abreast.relu_layers": relu_layers,
     "halves.relu_of_halves": relu_of_halves,
+    "halves.products_and_relu_of_halves": products_and_relu_of_halves,
     "descent.deal_cells": deal_cells,
     "descent.descend_on_choices": descend_on_choices,
     "descent.descend_on_ratings": descend_on_ratings,
@@ -354,6 +370,7 @@ CASES = {
     "segments.segment_sum_without": segment_sum_without,
     "segments.segment_softmax": segment_softmax,
     "segments.attentive_sum": attentive_sum,
+    "entries.attentive_sum_of_entries": attentive_sum_of_entries,
     "cells.asked_about": asked_about,
     "cells.asked_cells": asked,
     "cells.rectified_product": rectified_product,
@@ -374,7 +391,13 @@ CASES = {
     "neighbours.cosines_before": cosines_before,
 }
 ALWAYS_SINGLE = ["descent.descend_on_choices", "descent.descend_on_ratings"]
-SMOOTH = ["segments.segment_sum", "segments.segment_sum_without", "segments.segment_softmax", "segments.attentive_sum"]
+SMOOTH = [
+    "segments.segment_sum",
+    "segments.segment_sum_without",
+    "segments.segment_softmax",
+    "segments.attentive_sum",
+    "entries.attentive_sum_of_entries",
+]
 SMOOTH += ["cells.rectified_product", "cells.rectified_sum", "targets.targeted_sum", "gram.pair_products"]
 
 
@@ -396,7 +419,8 @@ def results(function, arguments: dict, dtype: torch.dtype, device: str) -> tuple
     leaves = [tensor for tensor in given.values() if isinstance(tensor, torch.Tensor) and tensor.requires_grad]
     if not leaves:
         return flat(value), []
-    mixture = torch.linspace(-1, 2, value.numel(), dtype=dtype, device=device).reshape(value.shape)
+    value = torch.cat([part.flatten() for part in flat(value)])
+    mixture = torch.linspace(-1, 2, value.numel(), dtype=dtype, device=device)
     # Where all lists are empty the twin's result hangs on nothing; the addend makes its gradient zero instead of an error.
     total = (value * mixture).sum() + sum(0.0 * leaf.sum() for leaf in leaves)
     return [value.detach()], list(torch.autograd.grad(total, leaves))

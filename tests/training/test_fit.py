@@ -52,12 +52,12 @@ def stop_in(epoch: int):
 
 
 def trained(
-    make, *, checkpoint=None, log=None, epochs=5, values=(0.1, 0.3, 0.2, 0.4, 0.35), others_drew=0
+    make, *, checkpoint=None, log=None, epochs=5, values=(0.1, 0.3, 0.2, 0.4, 0.35), others_drew=0, optimizer="adam"
 ) -> tuple[nn.Module, list[float]]:
     model = untrained(make)
     torch.rand(others_drew)
     patience = Patience(model, lambda: values[len(patience.values)], epochs=3)
-    solver = Descent(model, OBJECTIVE, learning_rate=0.01)
+    solver = Descent(model, OBJECTIVE, optimizer=optimizer, learning_rate=0.01)
     losses = fit(model, solver, DATA, epochs=epochs, seed=1, after_epoch=patience, checkpoint=checkpoint, log=log)
     return model, losses
 
@@ -77,6 +77,17 @@ def test_a_fit_that_was_stopped_ends_with_the_same_bits_as_one_that_was_not(make
     with pytest.raises(Stopped):
         trained(make, checkpoint=checkpoint, log=stop_in(stopped_in))
     resumed, resumed_losses = trained(make, checkpoint=checkpoint, others_drew=7)
+    assert resumed_losses == losses
+    assert bits_of(resumed) == bits_of(whole)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
+def test_by_other_optimizers_too_a_stopped_fit_ends_with_the_same_bits(optimizer, tmp_path):
+    whole, losses = trained(small_delf, optimizer=optimizer)
+    checkpoint = Checkpoint(tmp_path / "fit.checkpoint")
+    with pytest.raises(Stopped):
+        trained(small_delf, optimizer=optimizer, checkpoint=checkpoint, log=stop_in(3))
+    resumed, resumed_losses = trained(small_delf, optimizer=optimizer, checkpoint=checkpoint)
     assert resumed_losses == losses
     assert bits_of(resumed) == bits_of(whole)
 
@@ -148,19 +159,25 @@ class _Labelled:
         self.label, self.cost = label, cost
 
 
-def test_one_step_of_descent_is_one_step_of_adam():
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "adagrad"])
+def test_one_step_of_descent_is_one_step_of_its_optimizer(optimizer):
     model = untrained(Forgetful).eval()
     twin = copy.deepcopy(model)
     data, objective = Inputs(chosen_by([[0], [1]], 16)), Pointwise(negatives=1)
     model.dropout.p = twin.dropout.p = 0.0
-    Descent(model, objective, learning_rate=0.1, weight_decay=0.01).epoch(model, data, np.random.default_rng(1))
+    solver = Descent(model, objective, optimizer=optimizer, learning_rate=0.1, weight_decay=0.01)
+    solver.epoch(model, data, np.random.default_rng(1))
     batch = next(objective.batches(data, twin, np.random.default_rng(1)))
     objective.loss(twin, batch).backward()
     for name, parameter in twin.named_parameters():
         gradient = parameter.grad + 0.01 * parameter.detach()
-        # Adam's first step: the learning rate times the sign of the gradient, damped by its epsilon alone.
-        expected = parameter.detach() - 0.1 * gradient / (gradient.abs() + 1e-8)
-        torch.testing.assert_close(model.get_parameter(name).detach(), expected, rtol=0, atol=1e-5)
+        step = {
+            # Adam's first step: the sign of the gradient, damped by its epsilon alone.
+            "adam": gradient / (gradient.abs() + 1e-8),
+            "sgd": gradient,
+            "adagrad": gradient / (1e-8 + gradient.square()).sqrt(),
+        }[optimizer]
+        torch.testing.assert_close(model.get_parameter(name).detach(), parameter.detach() - 0.1 * step, rtol=0, atol=1e-5)
 
 
 class Counting:

@@ -44,3 +44,48 @@ def sum_where_positive(start_G1, place_B, grad_BC, out_BC, sum_GC):
             grad_C, out_C = grad_BC[b], out_BC[b]
             for c in range(len(sum_C)):
                 sum_C[c] += grad_C[c] if out_C[c] > zero else zero
+
+
+@njit(cache=True, parallel=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def products_and_relu_of_halves(left_GC, left_B, right_HC, right_B, product_B, out_BH):
+    """product[b] = the inner product of the first columns, out[b] = max(sum of the others, 0)."""
+    zero, split = out_BH.dtype.type(0), left_GC.shape[1] - out_BH.shape[1]
+    for b in prange(out_BH.shape[0]):
+        left_C, right_C, out_H = left_GC[left_B[b]], right_HC[right_B[b]], out_BH[b]
+        product_B[b] = _inner(left_C[:split], right_C[:split])
+        left_H, right_H = left_C[split:], right_C[split:]
+        for h in range(out_H.shape[0]):
+            out_H[h] = max(left_H[h] + right_H[h], zero)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _inner(one_K, other_K):
+    # Four sums beside each other, since each waits for its last addition.
+    a = b = c = d = one_K.dtype.type(0)
+    k = 0
+    while k + 4 <= one_K.shape[0]:
+        a += one_K[k] * other_K[k]
+        b += one_K[k + 1] * other_K[k + 1]
+        c += one_K[k + 2] * other_K[k + 2]
+        d += one_K[k + 3] * other_K[k + 3]
+        k += 4
+    while k < one_K.shape[0]:
+        a += one_K[k] * other_K[k]
+        k += 1
+    return (a + b) + (c + d)
+
+
+@njit(cache=True, parallel=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def sum_both(start_G1, place_B, grad_B, other_HC, other_B, grad_BH, out_BH, sum_GC):
+    """The gradient of each row: of its products first, then of its halves where what came out is positive."""
+    zero, split = sum_GC.dtype.type(0), sum_GC.shape[1] - out_BH.shape[1]
+    for g in prange(sum_GC.shape[0]):
+        sum_K, sum_H = sum_GC[g][:split], sum_GC[g][split:]
+        sum_K[:] = zero
+        sum_H[:] = zero
+        for b in place_B[start_G1[g] : start_G1[g + 1]]:
+            other_C, grad, grad_H, out_H = other_HC[other_B[b]], grad_B[b], grad_BH[b], out_BH[b]
+            for k in range(sum_K.shape[0]):
+                sum_K[k] += grad * other_C[k]
+            for h in range(sum_H.shape[0]):
+                sum_H[h] += grad_H[h] if out_H[h] > zero else zero

@@ -5,7 +5,7 @@ Shapes: B pairs, D distinct askers among them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,8 +22,8 @@ def score_pairs(model: Any, inputs: dict[str, Any]) -> Tensor:
     A user is encoded once for all pairs that leave nothing out of the history, an item likewise; a pair that leaves an entry
     out is an asker of its own.
     """
-    if isinstance(model, Sharing) or not isinstance(model, Separable):
-        return model(**inputs)
+    if not isinstance(model, Separable) or isinstance(model, Sharing):
+        return cast(Any, model)(**inputs)
     names = asked_by(type(model), "encode_user"), asked_by(type(model), "encode_item")
     user_code, user_row = _encoded(model.encode_user, inputs, names[0])
     item_code, item_row = _encoded(model.encode_item, inputs, names[1])

@@ -32,9 +32,10 @@ from attlas.spaces import Choice, Space, Span
 class FISM(nn.Module):
     """A user is the sum of what they chose, each entry a vector; the score is its product with the item's other vector."""
 
-    group_by: ClassVar[Literal["pair", "user", "item"]] = "user"
+    group_by: ClassVar[Literal["user", "item"]] = "user"
     reasons: ClassVar[Reasons] = "contribution"
     is_inner_product: ClassVar[bool] = True
+    shares: ClassVar[bool] = True
 
     @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
     class Config:

@@ -31,17 +31,16 @@ from attlas.ops.cells import asked_cells, rectified_product, rectified_sum
 from attlas.ops.gram import pair_products
 from attlas.ops.ragged import Ragged
 from attlas.ops.segments import segment_softmax
-from attlas.ops.targets import targeted_sum
+from attlas.ops.targets import every_targeted_sum, targeted_sum
 from attlas.spaces import Choice, Space, Span
 
-CATALOGUE_PAIRS = 2**19  # users times targets scored together, and targets times history items
-CATALOGUE_CELLS = 2**21
+CATALOGUE_CELLS = 2**17  # targets times history items of a block: twice as many floats are 1 MB, what one core's cache holds
 
 
 class NAIS(nn.Module):
     """A sum over the history, each entry weighed by a small network that sees the target and the entry."""
 
-    group_by: ClassVar[Literal["pair", "user", "item"]] = "item"
+    group_by: ClassVar[Literal["user", "item"]] = "item"
     reasons: ClassVar[Reasons] = "attention"
 
     @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -67,7 +66,7 @@ class NAIS(nn.Module):
         normalisation: float = Field(default=0.0, ge=0, le=1)
         item_bias: bool = True
         head: Literal["ones", "random"] = "ones"
-        leave_out: LeaveOut = "remove"
+        leave_out: LeaveOut = "matched"
         stddev: float = Field(default=0.01, gt=0)
 
     search_space: ClassVar[Space] = {
@@ -98,17 +97,20 @@ class NAIS(nn.Module):
         return self._score(target_C, target_B, user_history)
 
     def score_catalogue(self, user_history: History) -> Tensor:
-        """The same for every item, [V, I]; a block of targets with all users at a time."""
-        rows, E = len(user_history.row), len(user_history.distinct)
-        item_I = torch.arange(self.item_embedding.num_embeddings, device=user_history.row.device)
-        at_once = max(1, min(CATALOGUE_PAIRS // max(rows, 1), CATALOGUE_CELLS // max(E, 1)))
-        score_VI = self.head.new_empty(rows, len(item_I))
-        each_V = torch.arange(rows, device=item_I.device)
-        for target_C in item_I.split(at_once):
-            target_B = torch.arange(len(target_C), device=item_I.device).repeat_interleave(rows)
-            everybody = user_history.of_pairs(each_V.repeat(len(target_C)))
-            score_VI[:, target_C] = self._score(target_C, target_B, everybody).view(len(target_C), rows).T
-        return score_VI
+        """The same for every item, [V, I]; a block of targets for all users at a time."""
+        lists, distinct_E = user_history.lists.take(user_history.row), user_history.distinct
+        item_I = torch.arange(self.item_embedding.num_embeddings, device=distinct_E.device)
+        score_VI = self.head.new_empty(lists.count, len(item_I))
+        for target_C in item_I.split(max(1, CATALOGUE_CELLS // max(len(distinct_E), 1))):
+            cells = Ragged.full(len(target_C), len(distinct_E), device=distinct_E.device)
+            logit_CE = self.logits(target_C, distinct_E, cells).view(len(target_C), -1)
+            product_CE = self.item_embedding(target_C) @ self.history_item(distinct_E).T
+            score_VI[:, target_C[0] : target_C[-1] + 1] = every_targeted_sum(
+                product_CE, logit_CE, lists, smoothing=self.config.smoothing
+            )
+        if self.config.normalisation:
+            score_VI *= lists.length.clamp(min=1)[:, None].to(score_VI.dtype) ** -self.config.normalisation
+        return score_VI if self.item_bias is None else score_VI.add_(self.item_bias.detach())
 
     def attention(self, item: Tensor, user_history: History) -> dict[str, Tensor]:
         """How much each entry of each list weighs for the item that the list is asked about, [T].

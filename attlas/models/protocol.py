@@ -50,6 +50,13 @@ class PairMatching(Separable, Protocol):
 
 
 @runtime_checkable
+class Sharing(Separable, Protocol):
+    """A separable model whose ``forward`` itself computes once what pairs share; training calls it and not the halves."""
+
+    shares: ClassVar[bool]
+
+
+@runtime_checkable
 class InnerProduct(Separable, Protocol):
     """A separable model whose ``match`` is the inner product of the two codes."""
 

@@ -16,6 +16,9 @@ from attlas.ops._numba import call
 from attlas.ops._numba import cells as _cpu
 from attlas.ops.cells import asked_about
 from attlas.ops.ragged import Ragged
+from attlas.ops.segments import segment_sum
+
+FARTHEST: float = _cpu.FARTHEST
 
 
 def targeted_sum(
@@ -79,6 +82,36 @@ def targeted_sum_reference(
         weight = (logit_N[n] - smoothing * torch.logsumexp(logit_N[n], 0)).exp()
         sums.append((weight * value_N[n]).sum())
     return torch.stack(sums)
+
+
+@torch.no_grad()
+def every_targeted_sum(value_CE: Tensor, logit_CE: Tensor, rows: Ragged, *, smoothing: float = 1.0) -> Tensor:
+    """``targeted_sum`` of every list for every target, with nothing left out, [G, C]; not differentiable.
+
+    A list's sums for all targets at once are a sum of rows of one table.
+    """
+    shift_C = logit_CE.amax(1) if logit_CE.shape[1] else logit_CE.new_zeros(len(logit_CE))
+    exp_CE = (logit_CE - shift_C[:, None]).exp()
+    total_GC, weighted_GC = segment_sum(torch.cat([exp_CE, exp_CE * value_CE]).T.contiguous(), rows).chunk(2, dim=1)
+    sum_GC = weighted_GC * ((1.0 - smoothing) * shift_C).exp() / torch.where(total_GC > 0, total_GC, 1.0).pow(smoothing)
+    row_F, target_F = ((total_GC < FARTHEST) & (rows.length > 0)[:, None]).nonzero(as_tuple=True)
+    if len(row_F):  # digits may be lost: these take a shift of their own
+        cells, nothing_F = Ragged.full(*logit_CE.shape, device=row_F.device), torch.full_like(row_F, -1)
+        pattern = (cells, rows, target_F, row_F, nothing_F)
+        sum_GC[row_F, target_F] = targeted_sum(value_CE.flatten(), logit_CE.flatten(), *pattern, smoothing=smoothing)
+    return sum_GC
+
+
+@torch.no_grad()
+def every_targeted_sum_reference(value_CE: Tensor, logit_CE: Tensor, rows: Ragged, *, smoothing: float = 1.0) -> Tensor:
+    """``every_targeted_sum``, list by list and target by target."""
+    sum_GC = value_CE.new_zeros(rows.count, len(value_CE))
+    for g in range(rows.count):
+        places = rows.index[rows.start[g] : rows.start[g + 1]]
+        for c in range(len(value_CE)):
+            weight = (logit_CE[c, places] - smoothing * torch.logsumexp(logit_CE[c, places], 0)).exp()
+            sum_GC[g, c] = (weight * value_CE[c, places]).sum()
+    return sum_GC
 
 
 def _sums_of_terms(

@@ -5,13 +5,13 @@ Shapes: B pairs, D distinct askers among them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from attlas.data.inputs import History
-from attlas.models.protocol import PairMatching, Separable, asked_by
+from attlas.models.protocol import PairMatching, Separable, Sharing, asked_by
 
 LEAST_SHARED = 0.75  # of a half's askers: with more distinct ones, encoding them apart costs more than it saves
 
@@ -22,8 +22,8 @@ def score_pairs(model: Any, inputs: dict[str, Any]) -> Tensor:
     A user is encoded once for all pairs that leave nothing out of the history, an item likewise; a pair that leaves an entry
     out is an asker of its own.
     """
-    if not isinstance(model, Separable):
-        return model(**inputs)
+    if not isinstance(model, Separable) or isinstance(model, Sharing):
+        return cast(Any, model)(**inputs)
     names = asked_by(type(model), "encode_user"), asked_by(type(model), "encode_item")
     user_code, user_row = _encoded(model.encode_user, inputs, names[0])
     item_code, item_row = _encoded(model.encode_item, inputs, names[1])

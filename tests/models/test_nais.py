@@ -185,7 +185,7 @@ def test_scores_and_gradients_are_those_of_the_formula_read_literally(attention,
 
 @pytest.mark.parametrize("targets_at_once", [1, 4, 100])
 def test_the_catalogue_is_scored_as_the_formula_has_it_however_it_is_cut(targets_at_once, monkeypatch):
-    monkeypatch.setattr(nais, "CATALOGUE_PAIRS", 20 * targets_at_once)
+    monkeypatch.setattr(nais, "CATALOGUE_CELLS", 15 * targets_at_once)
     model, inputs = random_model(), random_inputs()
     found = model.score_catalogue(whole(inputs.user_lists, torch.arange(20)))
     literal = [

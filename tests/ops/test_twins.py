@@ -153,6 +153,13 @@ def targeted_sum(rng):
     return {**tables, **asking, "smoothing": smoothing_of(rng)}
 
 
+def every_targeted_sum(rng):
+    rows, targets = random_lists(rng), int(rng.integers(1, 4))
+    logit_CE = torch.stack([random_logits(rng, rows.width) for _ in range(targets)])
+    value_CE = torch.from_numpy(rng.standard_normal((targets, rows.width)))
+    return {"value_CE": value_CE, "logit_CE": logit_CE, "rows": rows, "smoothing": smoothing_of(rng)}
+
+
 def pair_products(rng):
     pairs, dim = int(rng.integers(0, 20)), int(rng.integers(1, 5))
     case = {}
@@ -369,6 +376,7 @@ CASES = {
     "cells.rectified_product": rectified_product,
     "cells.rectified_sum": rectified_sum,
     "targets.targeted_sum": targeted_sum,
+    "targets.every_targeted_sum": every_targeted_sum,
     "gram.cooccurrence": cooccurrence,
     "gram.inner_products": inner_products,
     "gram.pair_products": pair_products,

@@ -4,7 +4,7 @@ import torch
 
 from attlas.data.inputs import Inputs
 from attlas.models.delf import DELF
-from attlas.models.protocol import PairMatching
+from attlas.models.protocol import PairMatching, Sharing
 from attlas.training.halves import distinct_askers, score_pairs
 from tests.toy import two_tastes
 
@@ -88,3 +88,15 @@ def test_a_model_that_does_not_separate_is_asked_as_it_is():
             return (user + item).float()
 
     assert score_pairs(Sum(), {"user": torch.tensor([1, 2]), "item": torch.tensor([3, 4])}).tolist() == [4.0, 6.0]
+
+
+def test_a_model_that_shares_by_itself_is_asked_as_it_is():
+    class Shared(Unpaired):
+        shares = True
+
+        def forward(self, user, item, user_history, item_history):
+            return item.float()
+
+    assert isinstance(Shared(), Sharing)
+    assert not isinstance(Unpaired(), Sharing)
+    assert score_pairs(Shared(), pairs()).tolist() == pairs()["item"].tolist()

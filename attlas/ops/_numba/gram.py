@@ -54,8 +54,20 @@ def pair_products(left_GD, right_ED, left_B, right_B, out_B):
 def weighted_sums(first_G1, pair_B, weight_B, table_ED, place_B, out_GD):
     """out[g] = sum over the pairs b of g of weight[b] * table[place[b]]."""
     for g in prange(first_G1.shape[0] - 1):
-        out_GD[g] = 0.0
-        for p in range(first_G1[g], first_G1[g + 1]):
-            weight, place = weight_B[pair_B[p]], place_B[pair_B[p]]
-            for k in range(table_ED.shape[1]):
-                out_GD[g, k] += weight * table_ED[place, k]
+        out_D = out_GD[g]
+        for d in range(out_D.shape[0]):
+            out_D[d] = 0.0
+        p, last = first_G1[g], first_G1[g + 1]
+        # Four pairs at a time: the sum so far is read and written once for all of them.
+        while p + 4 <= last:
+            h, i, j, k = pair_B[p], pair_B[p + 1], pair_B[p + 2], pair_B[p + 3]
+            a, b, c, e = table_ED[place_B[h]], table_ED[place_B[i]], table_ED[place_B[j]], table_ED[place_B[k]]
+            q, r, s, t = weight_B[h], weight_B[i], weight_B[j], weight_B[k]
+            for d in range(out_D.shape[0]):
+                out_D[d] += (q * a[d] + r * b[d]) + (s * c[d] + t * e[d])
+            p += 4
+        while p < last:
+            a, q = table_ED[place_B[pair_B[p]]], weight_B[pair_B[p]]
+            for d in range(out_D.shape[0]):
+                out_D[d] += q * a[d]
+            p += 1

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 from typing import Any
 
-from attlas.models import MODELS, model_class
+from attlas.models import MODELS, ROOMS, model_class, stem_of
 from attlas.models.protocol import Ranking, Separable, asked_by, reasons_of, task_of
 from attlas.strangers import FITTED, FOLDED, READ, way_of
 from attlas.training.solvers import DESCENT, OBJECTIVES, DescentConfig
@@ -23,10 +23,9 @@ def describe(name: str) -> dict[str, Any]:
         ConfigError: no model has that name.
     """
     model: Any = model_class(name)
-    module = inspect.getmodule(model)
     return {
         "name": name,
-        "summary": (module.__doc__ or "").strip().split("\n")[0] if module else "",
+        "summary": _summary(name, model),
         "needs": list(asked_by(model)),
         "strangers": _strangers(model),
         "explains": _explains(model),
@@ -40,6 +39,13 @@ def describe(name: str) -> dict[str, Any]:
 def describe_all() -> list[dict[str, Any]]:
     """The facts about every model."""
     return [describe(name) for name in MODELS]
+
+
+def _summary(name: str, model: Any) -> str:
+    """The first line of the paper's file; of a part of a paper that of its class, with the paper's name."""
+    if name in ROOMS:
+        return f"{MODELS[name]}, a part of {MODELS[stem_of(name)]}: {inspect.getdoc(model) or ''}".split("\n")[0]
+    return (inspect.getdoc(inspect.getmodule(model)) or "").split("\n")[0]
 
 
 def _strangers(model: Any) -> str:

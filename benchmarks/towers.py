@@ -49,8 +49,8 @@ def towers_of(name: str, config: Any) -> list[Tower]:
         case "delf":
             return 4 * [Tower("both", 2 * config.embedding_dim, config.layers)]
         case "drnet":
-            affection = Tower("product", config.affection_dim, config.affection_layers)
-            return [affection, Tower("product", config.association_dim, config.association_layers)]
+            width, layers = config.association_dim or config.embedding_dim, config.association_layers or config.layers
+            return [Tower("product", config.embedding_dim, config.layers), Tower("product", width, layers)]
         case "deepcf":
             sides = [Tower("user", config.rl_user_dim, config.rl_layers), Tower("item", config.rl_item_dim, config.rl_layers)]
             return [*sides, Tower("both", 2 * config.ml_dim, config.ml_layers)]

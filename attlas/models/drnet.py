@@ -54,7 +54,7 @@ class Association(nn.Module):
             association_dim: D', the size of the two tables of association; by default D.
             association_layers: sizes of its tower's layers; by default those of affection.
             inputs: what a tower reads of two vectors: their product, or both side by side as in the public code.
-            keys: from affection that attention trains, that it leaves alone, or that was trained before; see ``give_keys``.
+            keys: from affection that attention trains, that it leaves alone, or that was trained before; see ``fuse``.
             smoothing: exponent on the attention's denominator; 1 is a softmax, below it long histories count for more.
             leave_out: what training takes out of histories; see ``Inputs.gather``.
             bias: whether the output has one.
@@ -99,16 +99,31 @@ class Association(nn.Module):
             self._await_keys(sizes)
 
     def _await_keys(self, sizes: Sizes) -> None:
-        """Freeze what makes the keys; ``give_keys`` fills it."""
+        """Freeze what makes the keys; ``fuse`` fills it."""
         for name in self.key_parts:
             getattr(self, name).requires_grad_(False)
         getattr(self, self.key_parts[-1]).dropout = 0.0
         self.register_buffer("has_keys", torch.tensor(False))
 
+    def fuse(self, *parts: nn.Module) -> None:
+        """Let a trained affection network make the keys: for good where they are pretrained, elsewhere to begin with."""
+        if [type(part) for part in parts] != [Affection]:
+            given = " and ".join(type(part).__name__ for part in parts)
+            raise ConfigError(f"{type(self).__name__} takes its keys from one run of affection; got {given}")
+        affection: Any = parts[0]
+        for setting in ("embedding_dim", "layers", "inputs", "layer_norm"):
+            came, wanted = getattr(affection.config, setting), getattr(self.config, setting)
+            if came != wanted:
+                raise ConfigError(f"affection was trained with {setting} = {came!r}; got {wanted!r} here, make both equal")
+        for name, source in zip(self.key_parts, Association.key_parts, strict=True):
+            getattr(self, name).load_state_dict(getattr(affection, source).state_dict())
+        if self.config.keys == "pretrained":
+            self.has_keys.fill_(True)
+
     def begin(self, data: Any) -> None:
         """Refuse, by a ``ConfigError``, to train beside keys that nobody has given."""
         if self.config.keys == "pretrained" and not self.has_keys:
-            raise ConfigError("keys = 'pretrained' came without any; call attlas.models.drnet.give_keys before the fit")
+            raise ConfigError("keys = 'pretrained' came without any; name a run of affection in [training] start")
 
     def forward(self, user: Tensor, item: Tensor, user_history: History) -> Tensor:
         """The logit of each pair, [B]."""
@@ -282,19 +297,3 @@ def affection_parts(sizes: Sizes, config: Any) -> tuple[nn.Embedding, nn.Embeddi
     dim, stddev = config.embedding_dim, config.stddev
     users, items = (embedding(count, dim, stddev=stddev) for count in (sizes.num_users, sizes.num_items))
     return users, items, Relation(dim, config.layers, config)
-
-
-def give_keys(model: Association, affection: Affection) -> None:
-    """Let a trained affection network make the keys of a model with ``keys="pretrained"``, which leaves it as it is.
-
-    Raises:
-        ConfigError: the model makes its own keys, or the two differ in what shapes them.
-    """
-    wanted = {**vars(model.config), "keys": "pretrained"}
-    for setting, came in {"keys": model.config.keys, **vars(affection.config)}.items():
-        if setting in ("keys", "embedding_dim", "layers", "inputs", "layer_norm") and came != wanted[setting]:
-            raise ConfigError(f"keys of {setting} = {came!r} do not go with {setting} = {wanted[setting]!r}; make both equal")
-    sources = affection.user_embedding, affection.item_embedding, affection.affection
-    for name, source in zip(model.key_parts, sources, strict=True):
-        getattr(model, name).load_state_dict(source.state_dict())
-    model.has_keys.fill_(True)

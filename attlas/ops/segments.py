@@ -31,19 +31,15 @@ def segment_sum_reference(table_ED: Tensor, rows: Ragged) -> Tensor:
 
 
 def segment_sum_without(table_ED: Tensor, rows: Ragged, row_B: Tensor, left_out_B: Tensor) -> Tensor:
-    """The sum of each asker's list, without the one entry that the asker leaves out.
+    """The sum of each asker's list without the one entry that the asker leaves out, [B, D]; zeros where nothing is left.
 
-    A list is summed once, not once per asker: an asker's own entry is taken out by subtraction. A list that is emptied so
-    gives exact zeros.
+    A list is summed once, not once per asker: an asker's own entry is taken out by subtraction.
 
     Args:
         table_ED: what is summed, one row per place.
         rows: the lists.
         row_B: the list that each asker reads.
         left_out_B: the entry (place in T) of that list which the asker leaves out, or -1.
-
-    Returns:
-        [B, D]; zeros where nothing is left to sum.
     """
     return _SegmentSumWithout.apply(table_ED, rows, row_B, left_out_B)
 
@@ -207,21 +203,27 @@ class _SegmentSumWithout(torch.autograd.Function):
         asker_P = (left_out_B >= 0).nonzero().squeeze(-1)
         place_P = rows.index[left_out_B[asker_P]]
         ctx.rows, ctx.row_B, ctx.asker_P, ctx.place_P = rows, row_B, asker_P, place_P
-        sum_BD = _sum_rows(rows.start, rows.index, table_ED).index_select(0, row_B)
-        return sum_BD.index_add_(0, asker_P, table_ED.index_select(0, place_P), alpha=-1)
+        sum_GD = _sum_rows(rows.start, rows.index, table_ED)
+        if table_ED.device.type != "cpu":
+            return sum_GD.index_select(0, row_B).index_add_(0, asker_P, table_ED.index_select(0, place_P), alpha=-1)
+        place_B = torch.full_like(row_B, -1).index_copy_(0, asker_P, place_P)
+        out_BD = table_ED.new_empty(len(row_B), table_ED.shape[1])
+        call(_cpu.take_out, sum_GD, row_B, table_ED, place_B, out_BD)
+        return out_BD
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         rows, grad_BD = ctx.rows, grads[0]
         first_E1, row_T, _ = rows.transposed
-        grad_ED = _sum_rows(first_E1, row_T, _gather_up(grad_BD, ctx.row_B, rows.count))
-        return grad_ED.sub_(_gather_up(grad_BD.index_select(0, ctx.asker_P), ctx.place_P, rows.width)), None, None, None
+        asker_B = torch.arange(len(grad_BD), device=grad_BD.device)
+        grad_ED = _sum_rows(first_E1, row_T, _gather_up(grad_BD, asker_B, ctx.row_B, rows.count))
+        return grad_ED.sub_(_gather_up(grad_BD, ctx.asker_P, ctx.place_P, rows.width)), None, None, None
 
 
-def _gather_up(value_BD: Tensor, place_B: Tensor, count: int) -> Tensor:
-    """The sum of the rows that go to each place, [count, D], always in the order in which they stand."""
-    first, row_B, _ = Ragged(torch.arange(len(place_B) + 1, device=place_B.device), place_B, count).transposed
-    return _sum_rows(first, row_B, value_BD)
+def _gather_up(value_BD: Tensor, asker_P: Tensor, place_P: Tensor, count: int) -> Tensor:
+    """The sum of the askers' rows that go to each place, [count, D], always in the order in which the askers stand."""
+    first, entry_P, _ = Ragged(torch.arange(len(place_P) + 1, device=place_P.device), place_P, count).transposed
+    return _sum_rows(first, asker_P[entry_P], value_BD)
 
 
 def _sum_rows(start_G1: Tensor, index_T: Tensor, table_ED: Tensor) -> Tensor:

@@ -86,8 +86,8 @@ def run_trial(plan: Plan, study: Study, begun: Begun, listener: Listener) -> Tri
 def is_behind(values: list[float], curves: list[list[float]], *, is_error: bool) -> bool:
     """Whether the best of a trial's values so far is worse than half of the completed trials had reached by the same epoch.
 
-    It is not judged before it has had as many epochs as the best of the completed ones needed: small steps learn slowly and
-    often end higher.
+    It is not judged before it has had half as many epochs as the best of the completed ones needed: small steps learn slowly
+    and often end higher.
 
     Args:
         values: of every epoch so far.
@@ -98,7 +98,7 @@ def is_behind(values: list[float], curves: list[list[float]], *, is_error: bool)
     if len(curves) < SPARED_TRIALS or len(reached) < FEWEST:
         return False
     leading = best(curves, key=best)
-    if epoch <= max(SPARED_EPOCHS, leading.index(best(leading)) + 1):
+    if epoch <= max(SPARED_EPOCHS, (leading.index(best(leading)) + 1) // 2):
         return False
     median = float(np.median(reached))
     return best(values) > median if is_error else best(values) < median

@@ -19,7 +19,7 @@ from attlas.training.patience import Patience
 
 Optimizer = Literal["adam", "sgd", "adagrad"]
 OPTIMIZERS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
+    "adam": partial(torch.optim.Adam, fused=True),
     "sgd": torch.optim.SGD,
     "adagrad": partial(torch.optim.Adagrad, initial_accumulator_value=1e-8),  # as NAIS's code begins it
 }

@@ -27,16 +27,24 @@ def score_pairs(model: Any, inputs: dict[str, Any]) -> Tensor:
     names = asked_by(type(model), "encode_user"), asked_by(type(model), "encode_item")
     user_code, user_row = _encoded(model.encode_user, inputs, names[0])
     item_code, item_row = _encoded(model.encode_item, inputs, names[1])
+    if user_row is None and item_row is None:
+        return model.match(user_code, item_code)
+    user_row, item_row = _each(user_code) if user_row is None else user_row, _each(item_code) if item_row is None else item_row
     if isinstance(model, PairMatching):
         return model.match_pairs(user_code, user_row, item_code, item_row)
     return model.match(user_code.index_select(0, user_row), item_code.index_select(0, item_row))
 
 
-def _encoded(encode: Any, inputs: dict[str, Any], names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+def _each(code_BC: Tensor) -> Tensor:
+    return torch.arange(len(code_BC), device=code_BC.device)
+
+
+def _encoded(encode: Any, inputs: dict[str, Any], names: tuple[str, ...]) -> tuple[Tensor, Tensor | None]:
+    """The codes of one half, and which of them is each pair's; None where each pair has its own."""
     asked = {name: inputs[name] for name in names}
     first_D, row_B = distinct_askers(asked)
     if len(first_D) > LEAST_SHARED * len(row_B):
-        return encode(**asked), torch.arange(len(row_B), device=row_B.device)
+        return encode(**asked), None
     of_distinct = {
         name: given.of_pairs(first_D) if isinstance(given, History) else given.index_select(0, first_D)
         for name, given in asked.items()

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import tensor
 
+import attlas
 from attlas.data.inputs import History, Inputs, Sizes
 from attlas.errors import ConfigError
-from attlas.models.drnet import Affection, Association, DRNet, give_keys
+from attlas.models.drnet import Affection, Association, DRNet
 from attlas.models.protocol import asked_by
 from attlas.recommender import Recommender, load
 from attlas.scoring import Scorer
@@ -337,7 +338,7 @@ def taught(kind: type[Association] = DRNet) -> tuple[Association, Affection]:
     sizes = Inputs(two_tastes().train).sizes
     affection = Affection(sizes, Affection.Config(embedding_dim=4, layers=(8, 4), stddev=1.0))
     model = kind(sizes, kind.Config(embedding_dim=4, layers=(8, 4), keys="pretrained", dropout=0.1, stddev=0.1))
-    give_keys(model, affection)
+    model.fuse(affection)
     return model, affection
 
 
@@ -360,16 +361,30 @@ def test_pretrained_keys_are_what_affection_says_and_training_leaves_them_as_the
 @pytest.mark.parametrize("kind", [DRNet, Association])
 def test_keys_that_were_asked_for_and_not_given_are_refused_before_the_first_epoch(kind):
     model, inputs = kind(INPUTS.sizes, kind.Config(keys="pretrained")), INPUTS
-    with pytest.raises(ConfigError, match=r"keys = 'pretrained' came without any; call attlas.models.drnet.give_keys"):
+    with pytest.raises(
+        ConfigError, match=r"keys = 'pretrained' came without any; name a run of affection in \[training\] start"
+    ):
         fit(model, Descent(model, Pointwise()), inputs, epochs=1, seed=1)
 
 
-def test_keys_of_another_shape_and_keys_that_were_not_asked_for_are_refused():
-    affection = Affection(INPUTS.sizes, Affection.Config(embedding_dim=4))
-    with pytest.raises(ConfigError, match=r"embedding_dim = 4 do not go with embedding_dim = 32"):
-        give_keys(DRNet(INPUTS.sizes, DRNet.Config(keys="pretrained")), affection)
-    with pytest.raises(ConfigError, match=r"keys = 'joint' do not go with keys = 'pretrained'"):
-        give_keys(DRNet(INPUTS.sizes, DRNet.Config(embedding_dim=4)), affection)
+def test_affection_of_another_shape_and_what_is_no_affection_make_no_keys():
+    model = DRNet(INPUTS.sizes, DRNet.Config(embedding_dim=4))
+    with pytest.raises(ConfigError, match=r"affection was trained with embedding_dim = 32; got 4 here, make both equal"):
+        model.fuse(Affection(INPUTS.sizes))
+    with pytest.raises(ConfigError, match="DRNet takes its keys from one run of affection; got DRNet and Affection"):
+        model.fuse(DRNet(INPUTS.sizes), Affection(INPUTS.sizes))
+
+
+@pytest.mark.parametrize("keys", ["joint", "pretrained"])
+def test_a_fit_that_starts_from_a_run_of_affection_has_its_keys_and_trains_them_on_unless_they_are_frozen(keys, tmp_path):
+    small = {"embedding_dim": 4, "layers": (8, 4)}
+    steps = {"learning_rate": 0.01, "batch_size": 128}
+    before = attlas.fit(two_tastes(), "affection", config=small, solver=steps, epochs=2, out=tmp_path / "before").model
+    made = attlas.fit(two_tastes(), "drnet", config={**small, "keys": keys}, solver=steps, epochs=1, start=tmp_path / "before")
+    key_item = getattr(made.model, made.model.key_parts[1]).weight
+    step = (key_item - before.item_embedding.weight).abs().max().item()
+    # Adam moves a weight by about the learning rate a step, and an epoch has five of these.
+    assert step == 0 if keys == "pretrained" else 0 < step < 0.06
 
 
 @pytest.mark.parametrize("kind", [DRNet, Association])

@@ -299,11 +299,11 @@ class TestPruning:
         assert not is_behind([0.0] * 7, [[0.5] * 6] * 5, is_error=False)
         assert is_behind([0.0] * 6, [[0.5] * 6] * 5, is_error=False)
 
-    def test_it_is_spared_until_it_has_had_as_many_epochs_as_the_best_needed(self) -> None:
-        slow = [*[0.1] * 7, 0.9, 0.2]
-        assert not is_behind([0.0] * 8, [[0.5] * 9] * 5 + [slow], is_error=False)
-        assert is_behind([0.0] * 9, [[0.5] * 9] * 5 + [slow], is_error=False)
-        assert not is_behind([1.0] * 8, [[0.5] * 9] * 5 + [[1 - value for value in slow]], is_error=True)
+    def test_it_is_spared_until_it_has_had_half_as_many_epochs_as_the_best_needed(self) -> None:
+        slow = [*[0.1] * 13, 0.9, 0.2]  # best at the fourteenth
+        assert not is_behind([0.0] * 7, [[0.5] * 15] * 5 + [slow], is_error=False)
+        assert is_behind([0.0] * 8, [[0.5] * 15] * 5 + [slow], is_error=False)
+        assert not is_behind([1.0] * 7, [[0.5] * 15] * 5 + [[1 - value for value in slow]], is_error=True)
 
     def test_what_is_pruned_stopped_before_its_epochs_were_over_and_is_not_the_best(self, parts: Split, tmp_path: Path) -> None:
         searched = seek(of("ials", training={"epochs": 12, "patience": 12}), parts, tmp_path, trials=14)

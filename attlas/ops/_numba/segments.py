@@ -55,6 +55,19 @@ def sum_rows(start_G1, index_T, table_ED, out_GD):
 
 
 @njit(cache=True, parallel=True, nogil=True)
+def take_out(sum_GD, row_B, table_ED, place_B, out_BD):
+    """out[b] = the sum of its row less the place that b leaves out, if any."""
+    for b in prange(out_BD.shape[0]):
+        sum_D, out_D = sum_GD[row_B[b]], out_BD[b]
+        if place_B[b] < 0:
+            out_D[:] = sum_D
+        else:
+            entry_D = table_ED[place_B[b]]
+            for d in range(out_D.shape[0]):
+                out_D[d] = sum_D[d] - entry_D[d]
+
+
+@njit(cache=True, parallel=True, nogil=True)
 def sum_asked_rows(start_G1, index_T, is_asked_G, table_ED, out_GD):
     """``sum_rows`` of the asked rows; zeros for the others."""
     for g in prange(start_G1.shape[0] - 1):

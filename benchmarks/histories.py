@@ -1,6 +1,6 @@
-"""FISM's and NAIS's epoch and full ranking beside plain versions that batch by user, and beside RecBole.
+"""FISM's, NAIS's and NeuMF's epoch and full ranking beside RecBole; the first two beside plain versions that batch by user.
 
-ATTLAS_DATA=... python benchmarks/histories.py [--recbole PYTHON] [--data ml-1m-ncf|amazon-cds] [--share 1.0] [fism nais]
+ATTLAS_DATA=... python benchmarks/histories.py [--recbole PYTHON] [--data ml-1m-ncf|amazon-cds] [--share 1.0] [MODEL ...]
 
 The plain versions run some users only, RecBole some batches; both are scaled up. PYTHON is that of an environment with RecBole
 1.2.1, as for ``rivals.py``. With a share below 1 only that part of the users is kept: to try the script.
@@ -34,24 +34,31 @@ from attlas.data.negatives import draw_negatives
 from attlas.data.split import read_split
 from attlas.models.fism import FISM
 from attlas.models.nais import NAIS
+from attlas.models.neumf import NeuMF
 from attlas.ops.topk import top_k
 from attlas.scoring import Scorer
 from attlas.training.fit import Descent
 from attlas.training.objectives import Pointwise
 
 DIM, SMOOTHING, NEGATIVES, RATE, ROUNDS = 64, 0.5, 4, 1e-3, 3
-BATCHES, USERS = 20, 3  # of RecBole
+WHAT = {
+    "fism": f"FISM, embedding {DIM}",
+    "nais": f"NAIS, product, {DIM} and {DIM}, beta {SMOOTHING}",
+    "neumf": "NeuMF 8, 32 to 32 to 16 to 8",
+}
 PLAIN_USERS = {"fism": 600, "nais": 24}
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A model of ours, the plain version of it, and RecBole's name for it."""
+    """A model of ours, the plain version of it where there is one, and what is timed of RecBole's."""
 
     ours: Callable[[Inputs], nn.Module]
-    plain: Callable[[Inputs], PlainFISM]
+    plain: Callable[[Inputs], PlainFISM] | None
     theirs: str
-    batches: int | None  # of an epoch, timed and scaled up by pairs; None for all of them
+    batches: int | None  # of an epoch of ours, timed and scaled up by pairs; None for all of them
+    their_batches: int = 20
+    their_users: int = 3
 
 
 CONTENDERS = {
@@ -67,6 +74,7 @@ CONTENDERS = {
         "NAIS",
         60,
     ),
+    "neumf": Contender(lambda inputs: NeuMF(inputs.sizes), None, "NeuMF", None, their_batches=300, their_users=60),
 }
 
 
@@ -134,7 +142,9 @@ def plain(name: str, inputs: Inputs) -> tuple[dict[str, Any], dict[str, Any]]:
         label[: len(listed)] = 1.0
         users.append((torch.from_numpy(listed), torch.from_numpy(np.concatenate([listed, drawn])), label))
     torch.manual_seed(1)
-    model = CONTENDERS[name].plain(inputs)
+    make = CONTENDERS[name].plain
+    assert make is not None
+    model = make(inputs)
     learn(model, users[:2], RATE, 1)
     pairs_a_step = len(inputs.train) * (1 + NEGATIVES) // Pointwise(negatives=NEGATIVES).count(inputs)
     with Spell() as epoch:
@@ -154,13 +164,14 @@ def plain(name: str, inputs: Inputs) -> tuple[dict[str, Any], dict[str, Any]]:
     )
 
 
-def recbole(python: str, model: str, inputs: Inputs) -> dict[str, Any]:
+def recbole(python: str, contender: Contender, inputs: Inputs) -> dict[str, Any]:
     """What RecBole says of itself, run in an environment of its own."""
     with tempfile.TemporaryDirectory() as folder:
         pairs = Path(folder) / "pairs.npz"
         np.savez(pairs, pairs=np.stack([inputs.train.user, inputs.train.item], 1))
         script = Path(__file__).parent / "peers" / "recbole_histories.py"
-        command = [python, str(script), model, str(pairs), str(BATCHES), str(USERS)]
+        counts = [str(contender.their_batches), str(contender.their_users)]
+        command = [python, str(script), contender.theirs, str(pairs), *counts]
         said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder).stdout
     return json.loads(said.splitlines()[-1])
 
@@ -169,18 +180,17 @@ def line_of(name: str, inputs: Inputs, python: str | None) -> dict[str, Any]:
     """Ours, the plain version and RecBole, one after the other."""
     contender = CONTENDERS[name]
     epoch, ranking = our_epoch(contender, inputs), our_ranking(contender, inputs)
-    plain_epoch, plain_ranking = plain(name, inputs)
-    line = {
-        "what": f"{contender.theirs}, embedding {DIM}, {NEGATIVES} negatives",
-        "epoch": epoch,
-        "plain_epoch": plain_epoch,
-        "plain_over_ours": round(plain_epoch["wall_s"] / epoch["wall_s"], 1),
-        "ranking": ranking,
-        "plain_ranking": plain_ranking,
-        "plain_ranking_over_ours": round(plain_ranking["wall_s"] / ranking["wall_s"], 1),
-    }
+    line: dict[str, Any] = {"what": f"{WHAT[name]}, {NEGATIVES} negatives", "epoch": epoch, "ranking": ranking}
+    if contender.plain:
+        plain_epoch, plain_ranking = plain(name, inputs)
+        line |= {
+            "plain_epoch": plain_epoch,
+            "plain_over_ours": round(plain_epoch["wall_s"] / epoch["wall_s"], 1),
+            "plain_ranking": plain_ranking,
+            "plain_ranking_over_ours": round(plain_ranking["wall_s"] / ranking["wall_s"], 1),
+        }
     if python:
-        theirs = recbole(python, contender.theirs, inputs)
+        theirs = recbole(python, contender, inputs)
         line |= {"recbole": theirs, "recbole_over_ours": round(theirs["epoch_s"] / epoch["wall_s"], 1)}
         line["recbole_ranking_over_ours"] = round(theirs["ranking_s"] / ranking["wall_s"], 1)
     return line
@@ -192,7 +202,7 @@ def main() -> None:
     parser.add_argument("--recbole", help="the Python of RecBole's environment")
     parser.add_argument("--data", default="ml-1m-ncf")
     parser.add_argument("--share", type=float, default=1.0)
-    parser.add_argument("models", nargs="*", default=list(CONTENDERS))
+    parser.add_argument("models", nargs="*", metavar="MODEL", default=list(CONTENDERS), help=f"of {', '.join(CONTENDERS)}")
     asked = parser.parse_args()
     train = read_split(data_folder() / asked.data, validation="none").train
     train = train.take(np.flatnonzero(train.user < asked.share * len(train.users)))

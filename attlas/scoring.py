@@ -19,7 +19,7 @@ from attlas.models.protocol import Ranking, Separable, asked_by
 DEFAULT_BUDGET = 512 * 2**20
 PAIR_BYTES = 4 * 4 * 1024  # what a pair and the parts it is scored from may take
 CODE_FLOATS = 2048  # what a user's code and the parts it is made of may take
-BLOCK_FLOATS = 2**20  # pairs times code in one block of a catalogue: 4 MB, what two cores' caches hold
+BLOCK_FLOATS = 2**21  # pairs times code in one block of a catalogue: 8 MB; with more, models that build it slow down
 
 
 class Scorer:

@@ -8,6 +8,7 @@ Shapes: B pairs, G and R rows of codes, K product, H first layer of the tower, L
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from attlas.errors import ConfigError
 from attlas.models.layers import PairTower
 from attlas.ops.halves import products_and_relu_of_halves, relu_of_halves
+from attlas.ops.towers import judge_every_pair
 
 
 def match_pairs(
@@ -41,13 +43,25 @@ def match_pairs(
 
 
 def match_branches(user_code: Tensor, item_code: Tensor, tower: PairTower, head: nn.Linear) -> Tensor:
-    """``match_pairs`` of codes whose leading dimensions broadcast."""
+    """``match_pairs`` of codes whose leading dimensions broadcast; all users with all items, [V, 1] by [1, I], at once."""
     shape = torch.broadcast_shapes(user_code.shape[:-1], item_code.shape[:-1])
+    if not torch.is_grad_enabled() and user_code.shape[1:-1] == (1,) and item_code.shape[:-2] == (1,):
+        return _match_catalogue(user_code.flatten(0, 1), item_code[0], tower, head)
     rows = []
     for code in (user_code, item_code):
         count = code.shape[:-1].numel()
         rows.append(torch.arange(count, device=code.device).view(code.shape[:-1]).expand(shape).reshape(-1))
     return match_pairs(user_code.flatten(0, -2), rows[0], item_code.flatten(0, -2), rows[1], tower, head).view(shape)
+
+
+def _match_catalogue(user_code_VC: Tensor, item_code_IC: Tensor, tower: PairTower, head: nn.Linear) -> Tensor:
+    split = user_code_VC.shape[1] - len(tower.bias)
+    layers = [cast(nn.Linear, layer) for layer in tower.rest]
+    weights, biases = tuple(layer.weight for layer in layers), tuple(layer.bias for layer in layers)
+    score_VI = judge_every_pair(user_code_VC[:, split:], item_code_IC[:, split:], weights, biases, head.weight[0, split:])
+    if split:
+        score_VI.addmm_(user_code_VC[:, :split], item_code_IC[:, :split].T)
+    return score_VI if head.bias is None else score_VI.add_(head.bias)
 
 
 def fuse(model: nn.Module, parts: Sequence[nn.Module], kinds: tuple[type, type]) -> None:

@@ -14,6 +14,38 @@ from attlas.ops._numba import call
 from attlas.ops._numba import halves as _cpu
 
 
+def distinct(asker_B: Tensor, is_apart_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Of many askers those to ask for, since the others equal one of them: equal ones are one, except who stands apart.
+
+    Args:
+        asker_B: int64[B], who asks, from 0.
+        is_apart_B: bool[B], whether an asker equals nobody, whoever it is.
+
+    Returns:
+        The first of each, int64[D], by who asks and then those apart in their order; and which of these each is, int64[B].
+    """
+    count = int(asker_B.max()) + 1 if len(asker_B) else 0
+    if asker_B.device.type == "cpu":
+        first_G, first_D, row_B = torch.full((count,), -1), torch.empty_like(asker_B), torch.empty_like(asker_B)
+        kinds = _cpu.distinct(*(tensor.numpy() for tensor in (asker_B, is_apart_B, first_G, first_D, row_B)))
+        return first_D[:kinds], row_B
+    place_B = torch.arange(len(asker_B), device=asker_B.device)
+    key_B = torch.where(is_apart_B, count + place_B, asker_B)
+    kind_D, row_B = key_B.unique(return_inverse=True)
+    first_D = torch.full_like(kind_D, len(asker_B)).scatter_reduce(0, row_B, place_B, "amin")
+    return first_D, row_B
+
+
+def distinct_reference(asker_B: Tensor, is_apart_B: Tensor) -> tuple[Tensor, Tensor]:
+    """``distinct``, asker by asker."""
+    keys = [
+        (is_apart, b if is_apart else g)
+        for b, (g, is_apart) in enumerate(zip(asker_B.tolist(), is_apart_B.tolist(), strict=True))
+    ]
+    kinds = sorted(set(keys))
+    return torch.tensor([keys.index(kind) for kind in kinds]), torch.tensor([kinds.index(key) for key in keys])
+
+
 def relu_of_halves(left_GC: Tensor, left_B: Tensor, right_HC: Tensor, right_B: Tensor) -> Tensor:
     """ReLU of the sum of a row of each table, for each pair, [B, C].
 

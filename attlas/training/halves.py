@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attlas.data.inputs import History
 from attlas.models.protocol import PairMatching, Separable, Sharing, asked_by
+from attlas.ops.halves import distinct
 
 LEAST_SHARED = 0.75  # of a half's askers: with more distinct ones, encoding them apart costs more than it saves
 
@@ -60,16 +61,5 @@ def distinct_askers(asked: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """
     history = next((given for given in asked.values() if isinstance(given, History)), None)
     asker_B: Tensor = history.row if history else next(iter(asked.values()))
-    device, place_B = asker_B.device, torch.arange(len(asker_B), device=asker_B.device)
-    is_whole_B = history.left_out < 0 if history else torch.ones_like(asker_B, dtype=torch.bool)
-    whole_W, apart_A = is_whole_B.nonzero().squeeze(-1), (~is_whole_B).nonzero().squeeze(-1)
-    if not len(whole_W):
-        return place_B, place_B
-    askers = int(asker_B.max()) + 1
-    first = torch.full((askers,), len(asker_B), device=device).scatter_reduce(0, asker_B[whole_W], whole_W, "amin")
-    is_asker = first < len(asker_B)
-    row_of_asker = is_asker.cumsum(0) - 1
-    row_B = torch.empty_like(asker_B)
-    row_B[whole_W] = row_of_asker[asker_B[whole_W]]
-    row_B[apart_A] = int(is_asker.sum()) + torch.arange(len(apart_A), device=device)
-    return torch.cat([first[is_asker], apart_A]), row_B
+    is_apart_B = history.left_out >= 0 if history else torch.zeros_like(asker_B, dtype=torch.bool)
+    return distinct(asker_B, is_apart_B)

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import itertools
 import pkgutil
 
 import numpy as np
@@ -359,7 +360,27 @@ def relu_layers(rng):
     return {name: torch.from_numpy(rng.standard_normal(shape)) for name, shape in shapes.items()}
 
 
+def judge_every_pair(rng):
+    """No further layer, one or two; now one column of pairs, now more than a tile and than a block of them."""
+    widths = rng.integers(1, 11, int(rng.integers(1, 4))).tolist()
+    tensor = lambda *shape: torch.from_numpy(rng.standard_normal(shape))  # noqa: E731
+    return {
+        "left_GH": tensor(int(rng.integers(1, 4)), widths[0]),
+        "right_RH": tensor(int(rng.choice([1, 5, 64, 70, 513])), widths[0]),
+        "weights": tuple(tensor(above, below) for below, above in itertools.pairwise(widths)),
+        "biases": tuple(tensor(width) for width in widths[1:]),
+        "head_K": tensor(widths[-1]),
+    }
+
+
+def distinct(rng):
+    count = int(rng.integers(1, 20))
+    return {"asker_B": torch.from_numpy(rng.integers(0, 6, count)), "is_apart_B": torch.from_numpy(rng.random(count) < 0.3)}
+
+
 CASES = {
+    "halves.distinct": distinct,
+    "towers.judge_every_pair": judge_every_pair,
     "abreast.relu_layers": relu_layers,
     "halves.relu_of_halves": relu_of_halves,
     "halves.products_and_relu_of_halves": products_and_relu_of_halves,
@@ -405,6 +426,8 @@ def moved(value: object, dtype: torch.dtype, device: str) -> object:
     """The same argument on a device; tensors of numbers in ``dtype``, ready for gradients."""
     if isinstance(value, Ragged):
         return Ragged(value.start.to(device), value.index.to(device), value.width)
+    if type(value) is tuple:
+        return tuple(moved(part, dtype, device) for part in value)
     if not isinstance(value, torch.Tensor):
         return value
     return value.to(device, dtype).requires_grad_() if value.is_floating_point() else value.to(device)

@@ -89,3 +89,25 @@ def sum_both(start_G1, place_B, grad_B, other_HC, other_B, grad_BH, out_BH, sum_
                 sum_K[k] += grad * other_C[k]
             for h in range(sum_H.shape[0]):
                 sum_H[h] += grad_H[h] if out_H[h] > zero else zero
+
+
+@njit(cache=True, nogil=True)
+def distinct(asker_B, is_apart_B, first_G, first_D, row_B):
+    """Fill in who is first of each kind, and the kind of each; how many kinds there are. ``first_G`` comes filled with -1."""
+    for b in range(len(asker_B)):
+        if not is_apart_B[b] and first_G[asker_B[b]] < 0:
+            first_G[asker_B[b]] = b
+    kinds = 0
+    for g in range(len(first_G)):
+        if first_G[g] >= 0:
+            first_D[kinds] = first_G[g]
+            first_G[g] = kinds
+            kinds += 1
+    for b in range(len(asker_B)):
+        if is_apart_B[b]:
+            first_D[kinds] = b
+            row_B[b] = kinds
+            kinds += 1
+        else:
+            row_B[b] = first_G[asker_B[b]]
+    return kinds

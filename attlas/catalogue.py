@@ -79,7 +79,12 @@ def _solver_settings(model: Any) -> list[dict[str, Any]]:
 
 
 def _settings(config: Any) -> list[dict[str, Any]]:
-    meanings = _meanings(inspect.getdoc(config) or "")
+    # What a class inherits it need not explain again.
+    meanings = {
+        name: text
+        for kind in reversed(config.__mro__)
+        for name, text in _meanings(inspect.cleandoc(kind.__doc__ or "")).items()
+    }
     settings = []
     for field in (field for field in dataclasses.fields(config) if field.init):
         default = getattr(config(), field.name)

@@ -39,7 +39,18 @@ SEARCHED: Space = {
 
 @dataclass(frozen=True, config=STRICT)
 class Shared:
-    """What can be set in both branches; each Config says what it means."""
+    """What can be set in both branches.
+
+    Attributes:
+        leave_out: what training takes out of histories; see ``Inputs.gather``.
+        pooling: ``sum``, the paper's; ``sqrt`` divides it by the square root of the history's length.
+        encoder_bias: add a bias to the sums.
+        scale_gate: multiply a gate by the number of its dimensions, so that it weighs 1 on average.
+        layer_norm: normalise layers before their ReLU.
+        dropout: the share of each layer that training drops.
+        output_bias: add a bias to the logit.
+        stddev: spread of the tables at the start.
+    """
 
     leave_out: LeaveOut = "matched"
     pooling: Literal["sum", "sqrt"] = "sum"
@@ -200,16 +211,8 @@ class ARL(Gated):
         """Where paper, code and notes leave a choice.
 
         Attributes:
-            representation_dim: M, the size of the sums.
-            representation_layers: of each side's tower; the last is K, the size of the vectors that are multiplied.
-            leave_out: what training takes out of histories; see ``Inputs.gather``.
-            pooling: ``sum``, the paper's; ``sqrt`` divides it by the square root of the history's length.
-            encoder_bias: add a bias to the sums.
-            scale_gate: multiply a gate by the number of its dimensions, so that it weighs 1 on average.
-            layer_norm: normalise layers before their ReLU.
-            dropout: the share of each layer that training drops.
-            output_bias: add a bias to the logit.
-            stddev: spread of the tables at the start.
+            representation_dim: M, the size of the sums that ARL reads.
+            representation_layers: of each tower of ARL; the last is K, the size of the vectors that are multiplied.
         """
 
         representation_dim: int = Field(default=64, ge=1)
@@ -227,16 +230,8 @@ class AML(Gated):
         """Where paper, code and notes leave a choice.
 
         Attributes:
-            matching_dim: H, the size of the sums.
-            matching_layers: of the tower; the last is K.
-            leave_out: what training takes out of histories; see ``Inputs.gather``.
-            pooling: ``sum``, the paper's; ``sqrt`` divides it by the square root of the history's length.
-            encoder_bias: add a bias to the sums.
-            scale_gate: multiply a gate by the number of its dimensions, so that it weighs 1 on average.
-            layer_norm: normalise layers before their ReLU.
-            dropout: the share of each layer that training drops.
-            output_bias: add a bias to the logit.
-            stddev: spread of the tables at the start.
+            matching_dim: H, the size of the sums that AML reads.
+            matching_layers: of the tower of AML; the last is its K.
         """
 
         matching_dim: int = Field(default=64, ge=1)
@@ -254,19 +249,7 @@ class DACR(Gated):
         """Where paper, code and notes leave a choice.
 
         Attributes:
-            representation_dim: M, the size of the sums that ARL reads.
-            representation_layers: of each tower of ARL; the last is K, the size of the vectors that are multiplied.
-            matching_dim: H, the size of the sums that AML reads.
-            matching_layers: of the tower of AML; the last is its K.
             share_sums: let both branches read the same sums, which then have one size.
-            leave_out: what training takes out of histories; see ``Inputs.gather``.
-            pooling: ``sum``, the paper's; ``sqrt`` divides it by the square root of the history's length.
-            encoder_bias: add a bias to the sums.
-            scale_gate: multiply a gate by the number of its dimensions, so that it weighs 1 on average.
-            layer_norm: normalise layers before their ReLU.
-            dropout: the share of each layer that training drops.
-            output_bias: add a bias to the logit.
-            stddev: spread of the tables at the start.
         """
 
         share_sums: bool = False

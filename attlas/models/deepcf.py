@@ -80,8 +80,8 @@ class CFNetRL(nn.Module):
         """The paper's hyper-parameters.
 
         Attributes:
-            rl_user_dim: R of the user's side, the size of the linear layer on a row.
-            rl_item_dim: R of the item's side.
+            rl_user_dim: R of the user's side of CFNet-rl, the size of the linear layer on a row.
+            rl_item_dim: R of its item's side.
             rl_layers: sizes of the ReLU layers of either side; the last is K.
             row_bias: whether the linear layers have biases, as in the code, or none, as in the equations.
             leave_out: what training takes out of histories; see ``Inputs.gather``.
@@ -133,7 +133,7 @@ class CFNetML(nn.Module):
         """The paper's hyper-parameters.
 
         Attributes:
-            ml_dim: D, the size of either side's linear layer on a row; the tower's input is 2 D.
+            ml_dim: D, the size of either side's linear layer of CFNet-ml on a row; the tower's input is 2 D.
             ml_layers: sizes of the tower's layers.
             row_bias: whether the linear layers have biases, as in the code, or none, as in the equations.
             leave_out: what training takes out of histories; see ``Inputs.gather``.
@@ -184,28 +184,14 @@ class CFNet(nn.Module):
     """CFNet-rl and CFNet-ml, each with layers of its own, under one output layer."""
 
     @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-    class Config:
-        """The paper's hyper-parameters.
+    class Config(CFNetML.Config, CFNetRL.Config):
+        """What can be set in CFNet-rl and in CFNet-ml, and how much each counts at the start.
 
         Attributes:
-            rl_user_dim: R of the user's side of CFNet-rl, the size of the linear layer on a row.
-            rl_item_dim: R of its item's side.
-            rl_layers: sizes of the ReLU layers of either side; the last is K.
-            ml_dim: D, the size of either side's linear layer of CFNet-ml; the tower's input is 2 D.
-            ml_layers: sizes of the tower's layers.
-            row_bias: whether the linear layers have biases, as in the code, or none, as in the equations.
-            leave_out: what training takes out of histories; see ``Inputs.gather``.
             alpha: what CFNet-rl's output counts, and 1 - alpha CFNet-ml's, where the model starts from the two; else without
                 effect.
         """
 
-        rl_user_dim: int = Field(default=64, ge=1)
-        rl_item_dim: int = Field(default=64, ge=1)
-        rl_layers: tuple[PositiveInt, ...] = Field(default=(32,), min_length=1)
-        ml_dim: int = Field(default=64, ge=1)
-        ml_layers: tuple[PositiveInt, ...] = Field(default=(64, 32), min_length=1)
-        row_bias: bool = False
-        leave_out: LeaveOut = "matched"
         alpha: float = Field(default=0.5, ge=0, le=1)
 
     search_space: ClassVar[Space] = {

@@ -44,7 +44,7 @@ class GMF(nn.Module):
         """The paper's hyper-parameters.
 
         Attributes:
-            gmf_dim: K, the size of the vectors.
+            gmf_dim: K, the size of the product's vectors.
             stddev: spread of the vectors at the start.
             dense_start: how output weights begin: ``glorot``, as in the code, or ``normal`` with stddev, as in the text.
             bias: whether the output has one, as in the code.
@@ -103,7 +103,7 @@ class MLP(nn.Module):
         """The paper's hyper-parameters.
 
         Attributes:
-            mlp_dim: D, the size of the vectors; the tower's input is 2 D.
+            mlp_dim: D, the size of the perceptron's vectors; the tower's input is 2 D.
             layers: sizes of the tower's layers.
             stddev: spread of the vectors at the start.
             dense_start: how all other weights begin: ``glorot``, as in the code, or ``normal`` with stddev, as in the text.
@@ -162,25 +162,13 @@ class NeuMF(nn.Module):
     user_tables: ClassVar[tuple[str, ...]] = ("gmf_user", "mlp_user")
 
     @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-    class Config:
-        """The paper's hyper-parameters.
+    class Config(MLP.Config, GMF.Config):
+        """What can be set in GMF and in the MLP, and how much each counts at the start.
 
         Attributes:
-            gmf_dim: K, the size of the product's vectors.
-            mlp_dim: D, the size of the perceptron's vectors; the tower's input is 2 D.
-            layers: sizes of the tower's layers.
-            stddev: spread of all vectors at the start.
-            dense_start: how all other weights begin: ``glorot``, as in the code, or ``normal`` with stddev, as in the text.
-            bias: whether the output has one, as in the code.
             alpha: what GMF's output counts, and 1 - alpha the MLP's, where the model starts from the two; else without effect.
         """
 
-        gmf_dim: int = Field(default=8, ge=1)
-        mlp_dim: int = Field(default=32, ge=1)
-        layers: tuple[PositiveInt, ...] = Field(default=(32, 16, 8), min_length=1)
-        stddev: float = Field(default=0.01, gt=0)
-        dense_start: DenseStart = "glorot"
-        bias: bool = True
         alpha: float = Field(default=0.5, ge=0, le=1)
 
     search_space: ClassVar[Space] = {
@@ -234,7 +222,7 @@ class NeuMF(nn.Module):
         return _table_memory(sizes, config.gmf_dim + config.mlp_dim)
 
 
-def _tower(config: MLP.Config | NeuMF.Config) -> PairTower:
+def _tower(config: MLP.Config) -> PairTower:
     """The tower's layers, ReLU after every one."""
     tower = PairTower(config.mlp_dim, config.layers)
     if config.dense_start == "normal":
@@ -243,7 +231,7 @@ def _tower(config: MLP.Config | NeuMF.Config) -> PairTower:
     return tower
 
 
-def _output(inputs: int, config: GMF.Config | MLP.Config | NeuMF.Config) -> nn.Linear:
+def _output(inputs: int, config: GMF.Config | MLP.Config) -> nn.Linear:
     """One logit; the code starts it uniform with the variance of one over its inputs."""
     layer = nn.Linear(inputs, 1, bias=config.bias)
     if config.dense_start == "normal":

@@ -21,7 +21,7 @@ def score_pairs(model: Any, inputs: dict[str, Any]) -> Tensor:
     """What ``model(**inputs)`` gives, [B].
 
     A user is encoded once for all pairs that leave nothing out of the history, an item likewise; a pair that leaves an entry
-    out is an asker of its own.
+    out is an asker of its own. Dropout below the codes has one mask for all who share a code.
     """
     if not isinstance(model, Separable) or isinstance(model, Sharing):
         return cast(Any, model)(**inputs)

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from attlas.errors import ArtefactError, ConfigError, nearest
-from attlas.evaluation.metrics import LEADING, find_metric
+from attlas.evaluation.naming import LEADING, find_metric
 from attlas.evaluation.protocols import find_protocol
 from attlas.loading import DataConfig
 from attlas.memory import parse_bytes
@@ -42,6 +42,7 @@ class TrainingConfig:
         epochs: at most so many.
         patience: stop when the metric on the validation part has not risen for so many epochs.
         metric: what validation measures, in full ranking or on its ratings; None means ndcg@10, or rmse for models of ratings.
+            sampled_ndcg@10 is what NDCG@10 among 99 random items would be on average, for tables whose test is of that kind.
         refit: after the best number of epochs is known, train anew on training and validation together for as many; of
             validation users that were held out whole, on their given rows too.
         seed: what weights, order and negatives depend on.

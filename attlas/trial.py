@@ -27,7 +27,7 @@ from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError
 from attlas.evaluation.codes import rows_of
 from attlas.evaluation.evaluate import evaluate, evaluate_rows
-from attlas.evaluation.metrics import find_metric
+from attlas.evaluation.naming import find_metric
 from attlas.evaluation.protocols import find_protocol, with_full
 from attlas.evaluation.report import Report, RowReport
 from attlas.experiment import Experiment, versions

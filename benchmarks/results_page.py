@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attlas.evaluation.metrics import metric_name
+from attlas.evaluation.naming import metric_name
 from attlas.evaluation.protocols import PROTOCOLS
 from attlas.models import MODELS
 
@@ -66,7 +66,8 @@ def one_set(name: str, tables: Tables, cells: Mapping[str, Tables]) -> list[str]
     """The section of one data set."""
     measured = {model: cell for model, cell in cells.items() if "figures" in cell}
     compare = tables["compare"]
-    asked = f"At most {compare['trials']} trials and {compare['minutes']} minutes a model, {compare['seeds']} seeds."
+    asked = f"At most {compare['trials']} trials and {compare['minutes']} minutes a model, {compare['seeds']} seeds"
+    asked += f"; chosen on validation by {metric_name(tables['training']['metric'])}."
     said = (asked, facts_of(measured), meanings(tables))
     parts = [f"## {tables['title']}", " ".join(filter(None, said))]
     if measured or "published" in tables:

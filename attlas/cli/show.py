@@ -64,7 +64,7 @@ def report_rows(report: Mapping[str, Any], full: Mapping[str, float | None]) -> 
     Args:
         full: the means of the full protocol by metric.
     """
-    from attlas.evaluation.metrics import is_of_lists
+    from attlas.evaluation.naming import is_of_lists
     from attlas.evaluation.report import CORRECTED
 
     means = report["means"]
@@ -78,7 +78,7 @@ def report_rows(report: Mapping[str, Any], full: Mapping[str, float | None]) -> 
 
 def list_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row per figure of what the lists are like; none where nobody asked."""
-    from attlas.evaluation.metrics import OF_LISTS
+    from attlas.evaluation.naming import OF_LISTS
 
     found = {name: (mean, report["intervals"][name]) for name, mean in report["means"].items()}
     found |= {name: (of["value"], (of["low"], of["high"])) for name, of in report.get("overall", {}).items()}

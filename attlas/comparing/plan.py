@@ -13,7 +13,8 @@ from pydantic.dataclasses import dataclass
 
 from attlas.durations import parse_seconds
 from attlas.errors import ConfigError, nearest
-from attlas.evaluation.metrics import LEADING, find_metric
+from attlas.evaluation.naming import LEADING, find_metric
+from attlas.evaluation.sampled import EXPECTED
 from attlas.experiment import Experiment, read_toml
 from attlas.loading import DataConfig
 from attlas.models import MODELS, model_class
@@ -70,8 +71,17 @@ class CompareConfig:
 
     @property
     def cuts(self) -> tuple[int, ...]:
-        """The cut-offs, that of the metric among them."""
-        _, cut = find_metric(self.metric, "ranking")
+        """The cut-offs, that of the metric among them.
+
+        Raises:
+            ConfigError: there is no such metric, or no report shows it.
+        """
+        name, cut = find_metric(self.metric, "ranking")
+        if name in EXPECTED:
+            raise ConfigError(
+                f"[compare] metric = {self.metric!r} is for validation alone, and a table is ordered by what it shows; "
+                f"write {self.metric.removeprefix('sampled_')!r}"
+            )
         return tuple(sorted({*self.k, cut})) if cut else self.k
 
     def words(self) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from attlas.evaluation.breakdown import Breakdown
 from attlas.evaluation.comparison import Comparison, Contender
-from attlas.evaluation.metrics import metric_name
+from attlas.evaluation.naming import metric_name
 from attlas.page.results import Line, Standings, chosen, deciding_pairs, near_best, printed, standings
 
 IN_LATEX = {

@@ -16,9 +16,10 @@ from attlas.errors import ConfigError, DataError, nearest
 from attlas.evaluation.beyond import of_each_list, over_all_lists
 from attlas.evaluation.codes import rows_of
 from attlas.evaluation.metrics import AT_K, BY_ROW, WITHOUT_K, Ranks
+from attlas.evaluation.naming import ALL_AT_K
 from attlas.evaluation.protocols import Part, Ranking, Scorer, Watch, find_protocol, rank_held_out, refuse_nan
 from attlas.evaluation.report import CORRECTED, Report, RowReport
-from attlas.evaluation.sampled import corrected
+from attlas.evaluation.sampled import corrected, gain_of
 
 
 class RowScorer(Protocol):
@@ -44,7 +45,7 @@ def evaluate(
     Args:
         protocol: the code of one of PROTOCOLS.
         k: the cut-offs, each at least 1.
-        metrics: names without their k, such as ``ndcg``; all of them if None.
+        metrics: names without their k, such as ``ndcg``; if None, all but those in expectation over samples.
         beyond: under ``full``, also what each user's best items are like: novelty, popularity, diversity, coverage, gini.
         watch: told the users done and the users in all after each block.
 
@@ -92,13 +93,12 @@ def evaluate_rows(scorer: RowScorer, data: Any, task: Literal["rating", "label"]
 
 
 def _checked_names(metrics: Sequence[str] | None, cuts: tuple[int, ...]) -> list[str]:
-    known = [*AT_K, *WITHOUT_K]
     for name in metrics or ():
-        if name not in known:
+        if name not in (known := [*ALL_AT_K, *WITHOUT_K]):
             raise ConfigError(f"there is no metric {name!r}; {nearest(name, known)}")
     if not cuts or not all(isinstance(cut, int) and cut >= 1 for cut in cuts):
         raise ConfigError(f"k is {', '.join(map(str, cuts)) or 'empty'}; expected whole numbers of at least 1")
-    return known if metrics is None else list(metrics)
+    return [*AT_K, *WITHOUT_K] if metrics is None else list(metrics)
 
 
 def _report(
@@ -127,7 +127,7 @@ def _report(
 
 
 def _measured(ranks: Ranks, names: Sequence[str], cuts: tuple[int, ...]) -> dict[str, np.ndarray]:
-    at_k = {f"{name}@{cut}": AT_K[name](ranks, cut) for cut in cuts for name in names if name in AT_K}
+    at_k = {f"{name}@{cut}": ALL_AT_K[name](ranks, cut) for cut in cuts for name in names if name in ALL_AT_K}
     return at_k | {name: WITHOUT_K[name](ranks) for name in names if name in WITHOUT_K}
 
 
@@ -136,9 +136,7 @@ def _corrected(ranking: Ranking, names: Sequence[str], cuts: tuple[int, ...]) ->
     ranks, keys = ranking.ranks, [(name, cut) for cut in cuts for name in names if name in AT_K]
     if not keys:
         return {}
-    place = np.arange(max(cuts))
-    alone = Ranks(place, place, np.ones_like(place), np.full(len(place), len(place)))
-    gain_kG = np.stack([AT_K[name](alone, cut) for name, cut in keys], axis=1)
+    gain_kG = np.stack([gain_of(AT_K[name], cut, max(cuts)) for name, cut in keys], axis=1)
     samples_U = ranks.num_candidates - 1
     drawn_from_U = np.maximum(ranking.num_unseen, samples_U + 1)
     value_UG = corrected(gain_kG, ranks.ahead, ranks.tied, samples_U, drawn_from_U)

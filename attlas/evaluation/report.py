@@ -11,7 +11,7 @@ from scipy.stats import bootstrap
 
 from attlas.errors import ConfigError, nearest
 from attlas.evaluation.codes import Code, refuse_mixed
-from attlas.evaluation.metrics import is_of_lists
+from attlas.evaluation.naming import is_of_lists
 
 RESAMPLES = 1000
 CELLS_AT_ONCE = 1 << 20

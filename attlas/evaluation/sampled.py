@@ -5,6 +5,8 @@ item of full rank r then stands behind j of the sample with the probability of a
 in m draws from n - 1. (The paper draws with replacement, which makes it binomial; for m far below n they are alike.) A
 corrected metric is a table f[j] by which M(r), the metric at rank r, is estimated from j alone.
 
+The other way round is exact: where every item was ranked, the metric that a sample would give is known in expectation.
+
     paper           here                  shape
     M(r)            gain_kG               [k, G]      G metrics, 0 below place k
     r~ - 1, r - 1   ahead                 [U]         in the sample; among all
@@ -16,12 +18,15 @@ corrected metric is a table f[j] by which M(r), the metric at rank r, is estimat
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 from scipy.stats import hypergeom
 
+from attlas.evaluation.metrics import Ranks, hit_rate, ndcg
+
+SAMPLES = 99  # the NCF paper's
 Estimator = Callable[[np.ndarray, int, int], np.ndarray]
 
 
@@ -89,6 +94,45 @@ def corrected(
         ahead, tied = ahead_U[rows], tied_U[rows]
         value_UG[rows] = (up_to[ahead + tied] - up_to[ahead]) / tied[:, None]
     return value_UG
+
+
+def gain_of(metric: Callable[[Ranks, int], np.ndarray], k: int, places: int) -> np.ndarray:
+    """A metric at k by the place of the one relevant item, float64[places]."""
+    place = np.arange(places)
+    return metric(Ranks(place, place, np.ones_like(place), np.full(places, places)), k)
+
+
+def expected(metric: Callable[[Ranks, int], np.ndarray], ranks: Ranks, k: int, *, samples: int = SAMPLES) -> np.ndarray:
+    """A metric of each relevant item among others drawn evenly, each at most once, averaged over all draws; float64[U].
+
+    Every relevant item is ranked by itself, as where one is held out of each user, and a user's value is their mean. Ties
+    are averaged. Of other relevant items, those ranked with it can be drawn like the rest.
+
+    An item at place r + 1 of n has j of m samples ahead with hypergeometric probability. Summed over r < R, these are
+    n / (m + 1) times the probability that more than j of m + 1 draws from n are among R of them: a sum over ties is two looks.
+
+    Args:
+        samples: m; all others where there are fewer.
+    """
+    gain_k = gain_of(metric, k, k)
+    num_items_T = ranks.num_candidates[ranks.owner]
+    samples_T = np.minimum(samples, num_items_T - 1)
+    ahead = np.arange(len(gain_k))
+
+    def summed(reach_T: np.ndarray) -> np.ndarray:
+        """The gains of the places 0 .. reach - 1, added up."""
+        law_Tk = hypergeom.pmf(ahead, num_items_T[:, None], reach_T[:, None], samples_T[:, None] + 1)
+        total_T: np.ndarray = (1.0 - law_Tk.cumsum(axis=1)) @ gain_k
+        return total_T * num_items_T / (samples_T + 1)
+
+    value_T = (summed(ranks.ahead + ranks.tied) - summed(ranks.ahead)) / ranks.tied
+    return np.bincount(ranks.owner, weights=value_T) / ranks.num_relevant
+
+
+EXPECTED: dict[str, Callable[[Ranks, int], np.ndarray]] = {
+    "sampled_hr": partial(expected, hit_rate),
+    "sampled_ndcg": partial(expected, ndcg),
+}
 
 
 @lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import bootstrap, t, wilcoxon
 
 from attlas.errors import ConfigError
-from attlas.evaluation.metrics import metric_name
+from attlas.evaluation.naming import metric_name
 from attlas.evaluation.report import CELLS_AT_ONCE
 
 RESAMPLES = 2000

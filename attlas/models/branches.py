@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from attlas.errors import ConfigError
 from attlas.models.layers import PairTower
-from attlas.ops.halves import products_and_relu_of_halves, relu_of_halves
-from attlas.ops.towers import judge_every_pair
+from attlas.ops.towers import judge_every_pair, judge_pairs
 
 
 def match_pairs(
@@ -34,12 +33,8 @@ def match_pairs(
         head: the output layer, of whose weights the last L are the tower's.
     """
     split = user_code.shape[1] - len(tower.bias)
-    if not split:
-        hidden_BH = relu_of_halves(user_code, user_row, item_code, item_row)
-        return nn.functional.linear(tower(hidden_BH), head.weight, head.bias).squeeze(-1)
-    product_B, hidden_BH = products_and_relu_of_halves(user_code, user_row, item_code, item_row, split)
-    verdict_B = nn.functional.linear(tower(hidden_BH), head.weight[:, split:], head.bias).squeeze(-1)
-    return product_B + verdict_B
+    score_B = judge_pairs(user_code, user_row, item_code, item_row, *_layers(tower), head.weight[0, split:])
+    return score_B if head.bias is None else score_B + head.bias
 
 
 def match_branches(user_code: Tensor, item_code: Tensor, tower: PairTower, head: nn.Linear) -> Tensor:
@@ -56,12 +51,16 @@ def match_branches(user_code: Tensor, item_code: Tensor, tower: PairTower, head:
 
 def _match_catalogue(user_code_VC: Tensor, item_code_IC: Tensor, tower: PairTower, head: nn.Linear) -> Tensor:
     split = user_code_VC.shape[1] - len(tower.bias)
-    layers = [cast(nn.Linear, layer) for layer in tower.rest]
-    weights, biases = tuple(layer.weight for layer in layers), tuple(layer.bias for layer in layers)
-    score_VI = judge_every_pair(user_code_VC[:, split:], item_code_IC[:, split:], weights, biases, head.weight[0, split:])
+    score_VI = judge_every_pair(user_code_VC[:, split:], item_code_IC[:, split:], *_layers(tower), head.weight[0, split:])
     if split:
         score_VI.addmm_(user_code_VC[:, :split], item_code_IC[:, :split].T)
     return score_VI if head.bias is None else score_VI.add_(head.bias)
+
+
+def _layers(tower: PairTower) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The weights and the biases of its layers after the first."""
+    layers = [cast(nn.Linear, layer) for layer in tower.rest]
+    return tuple(layer.weight for layer in layers), tuple(layer.bias for layer in layers)
 
 
 def fuse(model: nn.Module, parts: Sequence[nn.Module], kinds: tuple[type, type]) -> None:

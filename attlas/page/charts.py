@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attlas.evaluation.breakdown import Breakdown
-from attlas.evaluation.metrics import metric_name
+from attlas.evaluation.naming import metric_name
 from attlas.evaluation.report import Mean
 from attlas.page.standings import Entry, as_rows, show
 

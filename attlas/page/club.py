@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attlas.evaluation.breakdown import Breakdown
-from attlas.evaluation.metrics import metric_name
+from attlas.evaluation.naming import metric_name
 from attlas.evaluation.report import Mean
 from attlas.page.charts import Chart, by_group, intervals, learning_curve, looks_of, places, quality_against_seconds
 from attlas.page.report import Page, Person

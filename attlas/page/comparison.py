@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from attlas.evaluation.breakdown import Breakdown
 from attlas.evaluation.comparison import Comparison
-from attlas.evaluation.metrics import metric_name
+from attlas.evaluation.naming import metric_name
 from attlas.page.charts import Chart, by_group, intervals, looks_of, quality_against_seconds
 from attlas.page.duels import duels
 from attlas.page.findings import findings_of, tally

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from attlas.evaluation.comparison import Comparison
-from attlas.evaluation.metrics import metric_name
+from attlas.evaluation.naming import metric_name
 from attlas.page.frame import plain_table, region
 from attlas.page.results import deciding_pairs, pairs_by_names
 

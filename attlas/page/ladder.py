@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from attlas.evaluation.comparison import Comparison, Contender
-from attlas.evaluation.metrics import metric_name
+from attlas.evaluation.naming import metric_name
 from attlas.evaluation.protocols import PROTOCOLS
 from attlas.page.frame import plain_table, region
 from attlas.page.progress import settings_text

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attlas.evaluation.metrics import metric_name
+from attlas.evaluation.naming import metric_name
 from attlas.page.charts import PAPER, Chart, figure, label, marker, title, with_legend
 from attlas.page.standings import Entry
 

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from attlas.evaluation.codes import refuse_mixed
-from attlas.evaluation.metrics import metric_name
+from attlas.evaluation.naming import metric_name
 from attlas.evaluation.report import Mean
 from attlas.page.cards import Person, card
 from attlas.page.charts import Chart

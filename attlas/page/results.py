@@ -10,7 +10,7 @@ import numpy as np
 
 from attlas.errors import ConfigError
 from attlas.evaluation.comparison import Comparison, Contender
-from attlas.evaluation.metrics import metric_name
+from attlas.evaluation.naming import metric_name
 from attlas.evaluation.report import Mean, Report
 from attlas.telling import Teller
 

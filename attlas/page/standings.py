@@ -8,7 +8,7 @@ from typing import Any
 
 from attlas.evaluation.breakdown import Breakdown
 from attlas.evaluation.codes import refuse_mixed
-from attlas.evaluation.metrics import metric_name
+from attlas.evaluation.naming import metric_name
 from attlas.evaluation.report import Mean, Report
 from attlas.training.journal import Epoch
 

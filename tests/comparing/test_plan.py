@@ -48,6 +48,7 @@ def test_every_model_gets_the_same_epochs_seed_and_metric() -> None:
         ({"compare": {"without": ("delf",)}}, "not of the ladder"),
         ({"compare": {"models": ("biased_mf",)}}, "predicts ratings"),
         ({"compare": {"budget": "soon"}}, "soon"),
+        ({"compare": {"metric": "sampled_ndcg@10"}}, "for validation alone.* write 'ndcg@10'"),
         ({"contenders": {"../x": {"model": {"name": "ease"}}}}, "cannot be the name of a folder"),
         ({"contenders": {"winner": {"model": {"name": "ease"}}}}, "cannot be the name of a folder"),
         ({"contenders": {"report.html": {"model": {"name": "ease"}}}}, "cannot be the name of a folder"),

@@ -11,7 +11,8 @@ from scipy.stats import binom, hypergeom
 import attlas
 from attlas.data.split import read_split
 from attlas.evaluation.evaluate import evaluate
-from attlas.evaluation.sampled import corrected, trade_off, unbiased_rank
+from attlas.evaluation.metrics import Ranks, hit_rate, ndcg
+from attlas.evaluation.sampled import corrected, expected, trade_off, unbiased_rank
 from tests.evaluation.table import TableScorer, split_of
 
 GAIN = np.stack([np.ones(10), 1 / np.log2(np.arange(10) + 2)], axis=1)  # hit rate and NDCG at 10
@@ -78,6 +79,37 @@ def test_ties_get_the_mean_over_their_orders_and_each_ranking_its_own_numbers():
     table, other = trade_off(GAIN, 5, 40), trade_off(GAIN, 4, 30)
     found = corrected(GAIN, np.array([1, 0, 2]), np.array([3, 1, 1]), np.array([5, 4, 5]), np.array([40, 30, 40]))
     np.testing.assert_allclose(found, [table[1:4].mean(axis=0), other[0], table[2]])
+
+
+def drawn(metric, score, relevant, samples, k):
+    """The mean of a metric over every possible sample, each relevant item ranked by itself."""
+    values = []
+    for item in relevant:
+        others = [other for other in range(len(score)) if other != item]
+        for sample in combinations(others, min(samples, len(others))):
+            better, same = (sum(test(score[other], score[item]) for other in sample) for test in (np.greater, np.equal))
+            rank = Ranks(np.array([0]), np.array([better]), np.array([same + 1]), np.array([len(sample) + 1]))
+            values.append(metric(rank, k)[0])
+    return np.mean(values)
+
+
+@pytest.mark.parametrize("metric", [hit_rate, ndcg])
+@given(
+    scores=st.lists(st.integers(0, 3), min_size=1, max_size=7), samples=st.integers(0, 4), k=st.integers(1, 3), data=st.data()
+)
+def test_the_expected_metric_is_the_mean_over_every_possible_sample(metric, scores, samples, k, data):
+    relevant = data.draw(st.lists(st.integers(0, len(scores) - 1), min_size=1, max_size=3, unique=True))
+    score = np.array(scores)
+    ahead, tied = ((np.array([test(score, score[item]).sum() for item in relevant])) for test in (np.greater, np.equal))
+    ranks = Ranks(np.zeros(len(relevant), int), ahead, tied, np.array([len(score)]))
+    found = expected(metric, ranks, k, samples=samples)
+    np.testing.assert_allclose(found, [drawn(metric, score, relevant, samples, k)], atol=1e-12)
+
+
+def test_the_expected_metric_among_99_by_hand_is_the_chance_that_none_of_the_better_is_drawn():
+    # Place 3 of 200: hit rate at 1 needs both better items among the 100 of 199 others that are not drawn.
+    ranks = Ranks(np.array([0, 1]), np.array([2, 0]), np.array([1, 1]), np.array([200, 50]))
+    np.testing.assert_allclose(expected(hit_rate, ranks, 1), [100 * 99 / (199 * 198), 1.0], rtol=1e-12)
 
 
 def test_on_simulated_ranks_the_corrected_mean_is_near_the_full_one_and_the_sampled_one_far_off():

@@ -360,17 +360,32 @@ def relu_layers(rng):
     return {name: torch.from_numpy(rng.standard_normal(shape)) for name, shape in shapes.items()}
 
 
+def random_tower(rng, widths):
+    """What lies above the first layer."""
+    return {
+        "weights": tuple(torch.from_numpy(rng.standard_normal((above, below))) for below, above in itertools.pairwise(widths)),
+        "biases": tuple(torch.from_numpy(rng.standard_normal(width)) for width in widths[1:]),
+        "head_K": torch.from_numpy(rng.standard_normal(widths[-1])),
+    }
+
+
 def judge_every_pair(rng):
     """No further layer, one or two; now one column of pairs, now more than a tile and than a block of them."""
     widths = rng.integers(1, 11, int(rng.integers(1, 4))).tolist()
-    tensor = lambda *shape: torch.from_numpy(rng.standard_normal(shape))  # noqa: E731
-    return {
-        "left_GH": tensor(int(rng.integers(1, 4)), widths[0]),
-        "right_RH": tensor(int(rng.choice([1, 5, 64, 70, 513])), widths[0]),
-        "weights": tuple(tensor(above, below) for below, above in itertools.pairwise(widths)),
-        "biases": tuple(tensor(width) for width in widths[1:]),
-        "head_K": tensor(widths[-1]),
-    }
+    counts = {"left_GH": int(rng.integers(1, 4)), "right_RH": int(rng.choice([1, 5, 64, 70, 513]))}
+    tables = {name: torch.from_numpy(rng.standard_normal((count, widths[0]))) for name, count in counts.items()}
+    return {**tables, **random_tower(rng, widths)}
+
+
+def judge_pairs(rng):
+    """With and without products; no further layer, one or two, now and then a wide one; part of a tile, and two blocks."""
+    widths = rng.integers(1, 11, int(rng.integers(1, 4))).tolist()
+    widths[0] = int(rng.choice([widths[0], 70], p=[0.8, 0.2]))
+    columns, pairs = widths[0] + int(rng.choice([0, 3])), int(rng.choice([1, 12, 64, 600]))
+    left_GC, right_RC = (torch.from_numpy(rng.standard_normal((int(rng.integers(1, 6)), columns))) for _ in range(2))
+    named = {"left_B": rng.integers(0, len(left_GC), pairs), "right_B": rng.integers(0, len(right_RC), pairs)}
+    rows = {name: torch.from_numpy(row_B) for name, row_B in named.items()}
+    return {"left_GC": left_GC, "right_RC": right_RC, **rows, **random_tower(rng, widths)}
 
 
 def distinct(rng):
@@ -381,6 +396,7 @@ def distinct(rng):
 CASES = {
     "halves.distinct": distinct,
     "towers.judge_every_pair": judge_every_pair,
+    "towers.judge_pairs": judge_pairs,
     "abreast.relu_layers": relu_layers,
     "halves.relu_of_halves": relu_of_halves,
     "halves.products_and_relu_of_halves": products_and_relu_of_halves,
@@ -439,7 +455,8 @@ def results(function, arguments: dict, dtype: torch.dtype, device: str) -> tuple
     if isinstance(seed := given.get("rng"), int):
         given["rng"] = np.random.default_rng(seed)
     value = function(**given)
-    leaves = [tensor for tensor in given.values() if isinstance(tensor, torch.Tensor) and tensor.requires_grad]
+    numbers = (one for one in flat(tuple(given.values())) if isinstance(one, torch.Tensor))
+    leaves = [tensor for tensor in numbers if tensor.requires_grad]
     if not leaves:
         return flat(value), []
     value = torch.cat([part.flatten() for part in flat(value)])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from attlas.evaluation.metrics import metric_name
+from attlas.evaluation.naming import metric_name
 from attlas.evaluation.report import Mean
 from attlas.page.standings import difference, verdict
 from tests.page.rows import entry_of

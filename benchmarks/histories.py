@@ -41,6 +41,7 @@ from attlas.training.fit import Descent
 from attlas.training.objectives import Pointwise
 
 DIM, SMOOTHING, NEGATIVES, RATE, ROUNDS = 64, 0.5, 4, 1e-3, 3
+NEUMF_BATCH, NEUMF_RATE = 32768, 0.005  # curves.py: no worse after as many epochs as RecBole's batch of 2,048
 WHAT = {
     "fism": f"FISM, embedding {DIM}",
     "nais": f"NAIS, product, {DIM} and {DIM}, beta {SMOOTHING}",
@@ -59,6 +60,8 @@ class Contender:
     batches: int | None  # of an epoch of ours, timed and scaled up by pairs; None for all of them
     their_batches: int = 20
     their_users: int = 3
+    batch_size: int | None = None  # of ours
+    rate: float = RATE
 
 
 CONTENDERS = {
@@ -74,15 +77,24 @@ CONTENDERS = {
         "NAIS",
         60,
     ),
-    "neumf": Contender(lambda inputs: NeuMF(inputs.sizes), None, "NeuMF", None, their_batches=300, their_users=60),
+    "neumf": Contender(
+        lambda inputs: NeuMF(inputs.sizes),
+        None,
+        "NeuMF",
+        None,
+        their_batches=300,
+        their_users=60,
+        batch_size=NEUMF_BATCH,
+        rate=NEUMF_RATE,
+    ),
 }
 
 
 class Some(Pointwise):
     """The first batches of an epoch only; counts the pairs in them."""
 
-    def __init__(self, count: int | None):
-        super().__init__(negatives=NEGATIVES)
+    def __init__(self, count: int | None, batch_size: int | None):
+        super().__init__(negatives=NEGATIVES, batch_size=batch_size)
         object.__setattr__(self, "most", count)
         object.__setattr__(self, "pairs", 0)
 
@@ -101,9 +113,9 @@ def our_epoch(contender: Contender, inputs: Inputs) -> dict[str, Any]:
     model = contender.ours(inputs)
     spells = []
     for seed in range(ROUNDS + 1):
-        objective = Some(contender.batches if seed else 2)
+        objective = Some(contender.batches if seed else 2, contender.batch_size)
         with Spell() as spell:
-            Descent(model, objective, learning_rate=RATE).epoch(model, inputs, np.random.default_rng(seed))
+            Descent(model, objective, learning_rate=contender.rate).epoch(model, inputs, np.random.default_rng(seed))
         share = objective.pairs / (len(inputs.train) * (1 + NEGATIVES))
         spells.append((spell.wall / share, spell.cpu / share, spell.others))
     wall, cpu, others = min(spells[1:])

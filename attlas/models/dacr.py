@@ -170,27 +170,40 @@ class Gated(nn.Module):
 
     def forward(self, user_history: History, item_history: History) -> Tensor:
         """The logit of each pair, [B]."""
-        return self.match(self.encode_user(user_history), self.encode_item(item_history))
+        return self._weighed(self._of_user(user_history), self._of_item(item_history))
 
     def encode_user(self, user_history: History) -> Tensor:
         """What each branch makes of the user, side by side, [B, C]."""
-        return self._encoded(self._each("encode_user"), self.user_encoder(user_history))
+        return torch.cat([*chain(*self._of_user(user_history))], dim=-1)
 
     def encode_item(self, item_history: History) -> Tensor:
         """What each branch makes of the item, side by side, [B, C]."""
-        return self._encoded(self._each("encode_item"), self.item_encoder(item_history))
-
-    def _encoded(self, encoders: list[Any], sum_BD: Tensor) -> Tensor:
-        read = [sum_BD] * len(encoders) if self.shares_sums else sum_BD.split(self._each("dim"), -1)
-        return torch.cat([part for encode, sums in zip(encoders, read, strict=True) for part in encode(sums)], dim=-1)
+        return torch.cat([*chain(*self._of_item(item_history))], dim=-1)
 
     def match(self, user_code: Tensor, item_code: Tensor) -> Tensor:
         """w . [a_rl; a_ml] + b; leading dimensions broadcast."""
+        return self._weighed(self._taken_apart(user_code), self._taken_apart(item_code))
+
+    def _of_user(self, history: History) -> list[tuple[Tensor, ...]]:
+        """What each branch makes of the user, in its parts."""
+        return self._encoded(self._each("encode_user"), self.user_encoder(history))
+
+    def _of_item(self, history: History) -> list[tuple[Tensor, ...]]:
+        return self._encoded(self._each("encode_item"), self.item_encoder(history))
+
+    def _encoded(self, encoders: list[Any], sum_BD: Tensor) -> list[tuple[Tensor, ...]]:
+        read = [sum_BD] * len(encoders) if self.shares_sums else sum_BD.split(self._each("dim"), -1)
+        return [encode(sums) for encode, sums in zip(encoders, read, strict=True)]
+
+    def _taken_apart(self, code: Tensor) -> list[tuple[Tensor, ...]]:
         parts = self._each("parts")
-        user, item = (iter(code.split([*chain(*parts)], -1)) for code in (user_code, item_code))
+        each = iter(code.split([*chain(*parts)], -1))
+        return [tuple(islice(each, len(own))) for own in parts]
+
+    def _weighed(self, user: list[tuple[Tensor, ...]], item: list[tuple[Tensor, ...]]) -> Tensor:
         weights = self.prediction.weight[0].split(self._each("last"))
-        codes = [(tuple(islice(user, len(own))), tuple(islice(item, len(own)))) for own in parts]
-        logit = sum(branch(*code, weight) for branch, code, weight in zip(self.branches.values(), codes, weights, strict=True))
+        branches = zip(self.branches.values(), user, item, weights, strict=True)
+        logit = sum(branch(one, other, weight) for branch, one, other, weight in branches)
         return logit if self.prediction.bias is None else logit + self.prediction.bias
 
     @staticmethod

@@ -1,8 +1,6 @@
 """Sums and softmaxes over ragged lists: nothing is padded, and a list is pooled once however many ask for it.
 
 Shapes: G rows, T entries of all rows together, E places in the table that entries point to, D columns, B askers.
-
-Every public function has a literal twin, ``<name>_reference``, that says the same in loops.
 """
 
 from __future__ import annotations
@@ -203,9 +201,12 @@ class _SegmentSumWithout(torch.autograd.Function):
         asker_P = (left_out_B >= 0).nonzero().squeeze(-1)
         place_P = rows.index[left_out_B[asker_P]]
         ctx.rows, ctx.row_B, ctx.asker_P, ctx.place_P = rows, row_B, asker_P, place_P
-        sum_GD = _sum_rows(rows.start, rows.index, table_ED)
         if table_ED.device.type != "cpu":
+            sum_GD = _sum_rows(rows.start, rows.index, table_ED)
             return sum_GD.index_select(0, row_B).index_add_(0, asker_P, table_ED.index_select(0, place_P), alpha=-1)
+        sum_GD = table_ED.new_empty(rows.count, table_ED.shape[1])
+        is_asked_G = torch.zeros(rows.count, dtype=torch.bool).index_fill_(0, row_B, True)
+        call(_cpu.sum_asked_rows, rows.start, rows.index, is_asked_G, table_ED, sum_GD)
         place_B = torch.full_like(row_B, -1).index_copy_(0, asker_P, place_P)
         out_BD = table_ED.new_empty(len(row_B), table_ED.shape[1])
         call(_cpu.take_out, sum_GD, row_B, table_ED, place_B, out_BD)
@@ -213,9 +214,8 @@ class _SegmentSumWithout(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        rows, grad_BD = ctx.rows, grads[0]
+        rows, grad_BD, asker_B = ctx.rows, grads[0], torch.arange(len(grads[0]), device=grads[0].device)
         first_E1, row_T, _ = rows.transposed
-        asker_B = torch.arange(len(grad_BD), device=grad_BD.device)
         grad_ED = _sum_rows(first_E1, row_T, _gather_up(grad_BD, asker_B, ctx.row_B, rows.count))
         return grad_ED.sub_(_gather_up(grad_BD, ctx.asker_P, ctx.place_P, rows.width)), None, None, None
 

@@ -25,32 +25,37 @@ def score_pairs(model: Any, inputs: dict[str, Any]) -> Tensor:
     """
     if not isinstance(model, Separable) or isinstance(model, Sharing):
         return cast(Any, model)(**inputs)
-    names = asked_by(type(model), "encode_user"), asked_by(type(model), "encode_item")
-    user_code, user_row = _encoded(model.encode_user, inputs, names[0])
-    item_code, item_row = _encoded(model.encode_item, inputs, names[1])
-    if user_row is None and item_row is None:
-        return model.match(user_code, item_code)
-    user_row, item_row = _each(user_code) if user_row is None else user_row, _each(item_code) if item_row is None else item_row
+    user, item = (_Half(inputs, asked_by(type(model), name)) for name in ("encode_user", "encode_item"))
+    if not (user.is_shared or item.is_shared):
+        return cast(Any, model)(**inputs)
+    user_code, item_code = model.encode_user(**user.asked), model.encode_item(**item.asked)
     if isinstance(model, PairMatching):
-        return model.match_pairs(user_code, user_row, item_code, item_row)
-    return model.match(user_code.index_select(0, user_row), item_code.index_select(0, item_row))
+        return model.match_pairs(user_code, user.row_B, item_code, item.row_B)
+    return model.match(user.of_pairs(user_code), item.of_pairs(item_code))
 
 
-def _each(code_BC: Tensor) -> Tensor:
-    return torch.arange(len(code_BC), device=code_BC.device)
+class _Half:
+    """What one half is encoded from: once for all pairs that share it, or pair by pair where few do.
+
+    Attributes:
+        asked: the inputs of ``encode_user`` or ``encode_item``.
+        row_B: which of the codes is each pair's.
+    """
+
+    def __init__(self, inputs: dict[str, Any], names: tuple[str, ...]):
+        asked = {name: inputs[name] for name in names}
+        first_D, row_B = distinct_askers(asked)
+        self.is_shared = len(first_D) <= LEAST_SHARED * len(row_B)
+        self.asked = {name: _of_pairs(given, first_D) for name, given in asked.items()} if self.is_shared else asked
+        self.row_B = row_B if self.is_shared else torch.arange(len(row_B), device=row_B.device)
+
+    def of_pairs(self, code_DC: Tensor) -> Tensor:
+        """The code of each pair, [B, C]."""
+        return code_DC.index_select(0, self.row_B) if self.is_shared else code_DC
 
 
-def _encoded(encode: Any, inputs: dict[str, Any], names: tuple[str, ...]) -> tuple[Tensor, Tensor | None]:
-    """The codes of one half, and which of them is each pair's; None where each pair has its own."""
-    asked = {name: inputs[name] for name in names}
-    first_D, row_B = distinct_askers(asked)
-    if len(first_D) > LEAST_SHARED * len(row_B):
-        return encode(**asked), None
-    of_distinct = {
-        name: given.of_pairs(first_D) if isinstance(given, History) else given.index_select(0, first_D)
-        for name, given in asked.items()
-    }
-    return encode(**of_distinct), row_B
+def _of_pairs(given: Any, pairs: Tensor) -> Any:
+    return given.of_pairs(pairs) if isinstance(given, History) else given.index_select(0, pairs)
 
 
 def distinct_askers(asked: dict[str, Any]) -> tuple[Tensor, Tensor]:

@@ -120,6 +120,39 @@ def _first_layer(left_C, right_C, first_H):
     return product
 
 
+@njit(cache=True, nogil=True)
+def _unit_by_unit(first_BH, below_WT):
+    """What lies pair by pair, a row for each unit: below[h, b] = first[b, h], eight pairs at a time."""
+    pairs, width = first_BH.shape
+    b = 0
+    while b + 8 <= pairs:
+        p, q, r, s = first_BH[b], first_BH[b + 1], first_BH[b + 2], first_BH[b + 3]
+        u, v, w, x = first_BH[b + 4], first_BH[b + 5], first_BH[b + 6], first_BH[b + 7]
+        for h in range(width):
+            to_T = below_WT[h]
+            to_T[b], to_T[b + 1], to_T[b + 2], to_T[b + 3] = p[h], q[h], r[h], s[h]
+            to_T[b + 4], to_T[b + 5], to_T[b + 6], to_T[b + 7] = u[h], v[h], w[h], x[h]
+        b += 8
+    while b < pairs:
+        for h in range(width):
+            below_WT[h, b] = first_BH[b, h]
+        b += 1
+
+
+@njit(cache=True, nogil=True)
+def _pair_by_pair(pull_WT, first_BH, pull_BH):
+    """What lies unit by unit, a row for each pair; zeros where the first layer is."""
+    zero = pull_BH.dtype.type(0)
+    for b in range(pull_BH.shape[0]):
+        pull_H = pull_BH[b]
+        for h in range(pull_H.shape[0]):
+            pull_H[h] = pull_WT[h, b]
+    for b in range(pull_BH.shape[0]):  # in a loop of its own, where all units are compared at once
+        first_H, pull_H = first_BH[b], pull_BH[b]
+        for h in range(pull_H.shape[0]):
+            pull_H[h] = pull_H[h] if first_H[h] > zero else zero
+
+
 @njit(cache=True, parallel=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def judge_pairs(left_GC, left_B, right_RC, right_B, width_L, weight_N, bias_M, head_K, out_B, first_BH, hidden_MB):
     """Each pair's product and verdict; what the units of all layers gave is kept."""
@@ -129,10 +162,8 @@ def judge_pairs(left_GC, left_B, right_RC, right_B, width_L, weight_N, bias_M, h
         for begin in range(n * BLOCK, min((n + 1) * BLOCK, pairs), TILE):
             end = min(begin + TILE, pairs)
             for b in range(begin, end):
-                first_H = first_BH[b]
-                out_B[b] = _first_layer(left_GC[left_B[b]], right_RC[right_B[b]], first_H)
-                for h in range(len(first_H)):
-                    below_WT[h, b - begin] = first_H[h]
+                out_B[b] = _first_layer(left_GC[left_B[b]], right_RC[right_B[b]], first_BH[b])
+            _unit_by_unit(first_BH[begin:end], below_WT)
             weights, biases = 0, 0
             for layer in range(1, len(width_L)):
                 H, K = width_L[layer - 1], width_L[layer]
@@ -180,10 +211,8 @@ def pull_pairs(width_L, turned_N, head_K, grad_B, first_BH, hidden_MB, pull_BH, 
                 below_WT[:H] = zero
                 _add_products(above_WT, turned_N[weights : weights + H * K].reshape(H, K), below_WT)
                 below_WT, above_WT = above_WT, below_WT
-            for t in range(len(grad_T)):
-                first_H, pull_H = first_BH[begin + t], pull_BH[begin + t]
-                for h in range(len(pull_H)):
-                    pull_H[h] = above_WT[h, t] if first_H[h] > zero else zero
+            end = begin + len(grad_T)
+            _pair_by_pair(above_WT, first_BH[begin:end], pull_BH[begin:end])
 
 
 @njit(cache=True, parallel=True, nogil=True, error_model="numpy", fastmath={"contract"})

@@ -59,7 +59,7 @@ class Contender:
     theirs: str
     batches: int | None  # of an epoch of ours, timed and scaled up by pairs; None for all of them
     their_batches: int = 20
-    their_users: int = 3
+    their_users: int = 3  # 0: all, by RecBole's own evaluation
     batch_size: int | None = None  # of ours
     rate: float = RATE
 
@@ -83,7 +83,7 @@ CONTENDERS = {
         "NeuMF",
         None,
         their_batches=300,
-        their_users=60,
+        their_users=0,
         batch_size=NEUMF_BATCH,
         rate=NEUMF_RATE,
     ),

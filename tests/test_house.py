@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
 import shlex
 import subprocess
 import sys
-import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -517,11 +517,12 @@ def test_torch_is_not_imported_by(line: str) -> None:
     assert done.stdout.splitlines()[-1] == "False", done.stdout + done.stderr
 
 
-def test_help_answers_in_under_half_a_second() -> None:
+def test_help_takes_less_than_half_a_second_of_a_core() -> None:
     def seconds() -> float:
-        began = time.perf_counter()
+        began = os.times()
         subprocess.run([sys.executable, "-m", "attlas", "--help"], capture_output=True, check=True, timeout=60)
-        return time.perf_counter() - began
+        ended = os.times()
+        return ended.children_user + ended.children_system - began.children_user - began.children_system
 
     assert min(seconds() for _ in range(5)) < 0.5
 

@@ -27,7 +27,7 @@ def curve(train_pairs: np.ndarray, valid_pairs: np.ndarray, folder: Path, epochs
     from recbole.utils import get_model, get_trainer
 
     negatives = {"distribution": "uniform", "sample_num": 4, "alpha": 1.0, "dynamic": False, "candidate_num": 0}
-    config, train = experiment("NeuMF", train_pairs, folder, train_neg_sample_args=negatives, **SETTINGS["NeuMF"])
+    config, train, _ = experiment("NeuMF", train_pairs, folder, train_neg_sample_args=negatives, **SETTINGS["NeuMF"])
     made = get_model("NeuMF")(config, train.dataset)
     trainer = get_trainer(config["MODEL_TYPE"], "NeuMF")(config, made)
     seconds, values = [], []

@@ -25,13 +25,14 @@ from machine import Spell
 EPOCHS = 3
 
 
-def experiment(model: str, pairs: np.ndarray, folder: Path, **settings: Any) -> tuple[Any, Any]:
-    """RecBole's config and its training data, of the pairs as they are."""
+def experiment(model: str, pairs: np.ndarray, folder: Path, **settings: Any) -> tuple[Any, Any, Any]:
+    """RecBole's config, its training data, of the pairs as they are, and for its own evaluation a row of every user."""
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
 
     (folder / "set").mkdir()
-    for part, rows in (("train", pairs), ("valid", pairs[:1]), ("test", pairs[:1])):
+    of_each = pairs[np.unique(pairs[:, 0], return_index=True)[1]]
+    for part, rows in (("train", pairs), ("valid", of_each), ("test", of_each)):
         lines = "".join(f"{user}\t{item}\n" for user, item in rows)
         (folder / "set" / f"set.{part}.inter").write_text("user_id:token\titem_id:token\n" + lines)
     sys.argv = sys.argv[:1]
@@ -46,8 +47,8 @@ def experiment(model: str, pairs: np.ndarray, folder: Path, **settings: Any) -> 
         "train_batch_size": 2048,
     }
     config = Config(model=model, dataset="set", config_dict={**fixed, **settings})
-    train, _, _ = data_preparation(config, create_dataset(config))
-    return config, train
+    train, _, asked = data_preparation(config, create_dataset(config))
+    return config, train, asked
 
 
 def descend(pairs: np.ndarray, folder: Path) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def descend(pairs: np.ndarray, folder: Path) -> dict[str, Any]:
     from recbole.utils import get_model, get_trainer
 
     negatives = {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": False, "candidate_num": 0}
-    config, train = experiment("BPR", pairs, folder, embedding_size=64, train_neg_sample_args=negatives)
+    config, train, _ = experiment("BPR", pairs, folder, embedding_size=64, train_neg_sample_args=negatives)
     model = get_model("BPR")(config, train.dataset)
     trainer = get_trainer(config["MODEL_TYPE"], "BPR")(config, model)
     spells = []
@@ -82,7 +83,7 @@ def solve(model: str, pairs: np.ndarray, folder: Path, columns: int) -> dict[str
             return super().fit(*given, **more)
 
     settings = {"alpha": 0.2, "l1_ratio": 0.02, "positive_only": True, "hide_item": True} if columns else {"reg_weight": 250.0}
-    config, train = experiment(model, pairs, folder, **settings)
+    config, train, _ = experiment(model, pairs, folder, **settings)
     made = get_model(model)
     if columns:
         sys.modules[made.__module__].ElasticNet = Counted

@@ -2,8 +2,8 @@
 
 python recbole_histories.py NAIS|FISM|NeuMF PAIRS.npz BATCHES USERS
 
-An epoch is the median of so many batches after two that warm up, times the number of batches; the ranking of all users is
-that of so many users, one at a time as RecBole ranks them, scaled up.
+An epoch is the median of so many batches after two that warm up, times the number of batches; the ranking is RecBole's own
+evaluation of all users where USERS is 0, else that of so many users, one at a time as RecBole ranks them, scaled up.
 """
 
 from __future__ import annotations
@@ -53,9 +53,10 @@ def measured(model: str, pairs: np.ndarray, folder: Path, batches: int, users: i
     from recbole.utils import get_model, get_trainer
 
     negatives = {"distribution": "uniform", "sample_num": 4, "alpha": 1.0, "dynamic": False, "candidate_num": 0}
-    config, train = experiment(model, pairs, folder, train_neg_sample_args=negatives, **SETTINGS[model])
+    config, train, asked = experiment(model, pairs, folder, train_neg_sample_args=negatives, **SETTINGS[model])
     made = get_model(model)(config, train.dataset)
-    optimizer = get_trainer(config["MODEL_TYPE"], model)(config, made).optimizer
+    trainer = get_trainer(config["MODEL_TYPE"], model)(config, made)
+    optimizer = trainer.optimizer
     made.train()
     walls, cpus, source = [], [], iter(train)
     for _ in range(batches + WARM_UP):
@@ -68,9 +69,11 @@ def measured(model: str, pairs: np.ndarray, folder: Path, batches: int, users: i
         cpus.append(spell.cpu)
     made.eval()
     with Spell() as ranking, torch.no_grad():
+        if not users:
+            trainer.evaluate(asked, load_best_model=False)
         for user in range(1, users + 1):
-            rank(made, Interaction, user)
-    scale = len(np.unique(pairs[:, 0])) / users
+            made.full_sort_predict(Interaction({"user_id": torch.tensor([user])}))
+    scale = len(np.unique(pairs[:, 0])) / users if users else 1.0
     return {
         "epoch_s": round(statistics.median(walls[WARM_UP:]) * len(train), 1),
         "epoch_cpu_s": round(statistics.median(cpus[WARM_UP:]) * len(train), 1),
@@ -81,15 +84,6 @@ def measured(model: str, pairs: np.ndarray, folder: Path, batches: int, users: i
         "extrapolated": True,
         "peak_mib": peak_mib(),
     }
-
-
-def rank(made: Any, interaction: Any, user: int) -> None:
-    """Score every item for a user; pair by pair, as RecBole does, where the model knows no other way."""
-    try:
-        made.full_sort_predict(interaction({"user_id": torch.tensor([user])}))
-    except NotImplementedError:
-        items = torch.arange(made.n_items)
-        made.predict(interaction({"user_id": torch.full_like(items, user), "item_id": items}))
 
 
 def main() -> None:

@@ -28,6 +28,41 @@ SMALL: dict[str, dict[str, Any]] = {
         "epochs": 3,
     },
 }
+DESCENT: dict[str, Any] = {"solver": {"learning_rate": 0.01, "batch_size": 512}, "epochs": 3}
+NCF = {"gmf_dim": 8, "mlp_dim": 8, "layers": (16, 8), "stddev": 0.1}
+CFNET = {"rl_user_dim": 8, "rl_item_dim": 8, "rl_layers": (16,), "ml_dim": 8, "ml_layers": (16, 8)}
+GATED = {
+    "representation_dim": 8,
+    "representation_layers": (16,),
+    "matching_dim": 8,
+    "matching_layers": (16, 16),
+    "stddev": 0.05,
+}
+
+
+def part_of(config: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The settings of a part of a model."""
+    return {"config": {name: value for name, value in config.items() if name.startswith(names)}, **DESCENT}
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "itemknn": {"config": {"neighbours": 10}},
+    "slim": {"config": {"l1": 1.0, "l2": 10.0}},
+    "ials": {"config": {"embedding_dim": 8, "l2": 0.01}, "epochs": 5},
+    "fism": {"config": {"embedding_dim": 8, "stddev": 0.1}, **DESCENT},
+    "nais": {"config": {"embedding_dim": 8, "attention_dim": 8, "stddev": 0.1}, **DESCENT},
+    "neumf": {"config": NCF, **DESCENT},
+    "gmf": part_of(NCF, "gmf", "stddev"),
+    "mlp": part_of(NCF, "mlp", "layers", "stddev"),
+    "deepcf": {"config": CFNET, **DESCENT},
+    "cfnet_rl": part_of(CFNET, "rl"),
+    "cfnet_ml": part_of(CFNET, "ml"),
+    "affection": {"config": {"embedding_dim": 8, "layers": (16, 8), "stddev": 0.3}, **DESCENT},
+    "association": {"config": {"embedding_dim": 8, "layers": (16, 8), "stddev": 0.3}, **DESCENT},
+    "dacr": {"config": GATED, **DESCENT},
+    "arl": part_of(GATED, "representation", "stddev"),
+    "aml": part_of(GATED, "matching", "stddev"),
+}
 
 
 @functools.cache
@@ -53,5 +88,5 @@ def clean(code: str = "leave-last-out") -> Split:
 
 def fitted(name: str, split: Split, **further: Any) -> Recommender:
     """An honest model, or one with other settings."""
-    settings = {**SMALL[name], **further}
+    settings = {**(SMALL | OTHERS)[name], **further}
     return attlas.fit(split, name, **settings)

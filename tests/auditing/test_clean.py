@@ -10,10 +10,18 @@ from attlas.auditing.data import audit_rows
 from attlas.auditing.together import audit_together
 from attlas.data.split import CODES
 from attlas.evaluation.evaluate import evaluate
-from tests.auditing.clean import SMALL, club, fitted, with_candidates
+from attlas.models import MODELS, model_class
+from attlas.models.protocol import task_of
+from tests.auditing.clean import OTHERS, SMALL, club, fitted, with_candidates
 
 SEEDS = range(1, 21)
 WAYS = [code for code in CODES if code != "auto"]
+
+
+def test_every_model_that_ranks_is_looked_at() -> None:
+    ranking = {name for name in MODELS if task_of(model_class(name)) == "ranking"}
+    assert ranking == {*SMALL, *OTHERS}
+    assert len(OTHERS) <= len(SEEDS)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -24,7 +32,7 @@ def test_nothing_is_above_info_for_honest_models_of_clean_data(seed: int) -> Non
         split = with_candidates(split)
     found = audit_rows(data)
     reports = {}
-    for name in SMALL:
+    for name in (*SMALL, [*OTHERS][seed % len(OTHERS)]):
         recommender = fitted(name, split, seed=seed)
         audited = audit(recommender, data=split)
         found += audited.findings

@@ -61,7 +61,7 @@ class EALS(nn.Module):
         embedding_dim: int = Field(default=64, ge=1)
         missing_weight: float = Field(default=0.1, ge=0)
         popularity_power: float = Field(default=0.4, ge=0)
-        l2: float = Field(default=0.1, gt=0)
+        l2: float = Field(default=1.0, gt=0)
         stddev: float = Field(default=0.01, gt=0)
         new_weight: float = Field(default=1.0, gt=0)
         update_rounds: int = Field(default=1, ge=1)

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from attlas.data.inputs import History, Inputs, Sizes
+from attlas.errors import ConfigError
 from attlas.models.layers import embedding
 from attlas.ops.gram import inner_products
 from attlas.ops.packed import outer_products, ridge_packed
@@ -82,7 +83,8 @@ class ExpoMF(nn.Module):
             l2: lambda_theta and lambda_beta, the precision of the vectors' normal priors.
             prior: ``popularity`` estimates how likely each item is come across; ``constant`` holds it where it began.
             prior_start: mu before the first sweep, for every item; near the share of filled cells.
-            prior_a, prior_b: of the Beta prior on mu.
+            prior_a: a of the Beta prior on mu; above 1 it holds mu up.
+            prior_b: b of it; above 1 it holds mu down.
             constant: of the normal density. ``exact`` is sqrt(lambda_y / (2 pi)); ``authors`` is the pi times larger one of the
                 published code, with its addend.
             score: what is ranked by: the ``preference`` theta_u . beta_i, or that times mu_i, which is ``expected``.
@@ -183,16 +185,24 @@ class ExpoMF(nn.Module):
     @torch.no_grad()
     def solve(self, side: Side) -> Tensor:
         """E-step and M-step of all rows of one side, [G, D]; p exists for one block of cells at a time."""
-        rows_at_once, columns_at_once, packed = _block_shape(self.config.embedding_dim)
-        right_GD, solved_GD = segment_sum(side.other, side.lists), torch.empty_like(side.own)
-        for rows in _slices(len(side.own), rows_at_once):
-            gram_RP = side.own.new_zeros(rows.stop - rows.start, packed)
-            for columns in _slices(len(side.other), columns_at_once):
-                seen_RK = self.block(side, rows, columns, chosen=math.inf).sigmoid_()
-                gram_RP.addmm_(seen_RK, outer_products(side.other[columns]))
-            penalty_R = gram_RP.new_full((len(gram_RP),), self.config.l2 / self.config.click_precision)
-            solved_GD[rows] = ridge_packed(gram_RP, right_GD[rows], penalty_R)
+        solved_GD = torch.empty_like(side.own)
+        for rows in _slices(len(side.own), _block_shape(self.config.embedding_dim)[0]):
+            try:
+                solved_GD[rows] = ridge_packed(*self.equations(side, rows, solved_GD.dtype))
+            except ConfigError:  # where few rows carry many dimensions, floats round away what the penalty adds
+                solved_GD[rows] = ridge_packed(*self.equations(side, rows, torch.float64)).to(solved_GD)
         return solved_GD
+
+    def equations(self, side: Side, rows: slice, kind: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Of some rows the upper triangles of sum_e p_ge v_e v_e', the right sides and the penalties, in one precision."""
+        _, columns_at_once, packed = _block_shape(self.config.embedding_dim)
+        row_R = torch.arange(rows.start, rows.stop, device=side.own.device)
+        normal_RP = torch.zeros(len(row_R), packed, dtype=kind, device=side.own.device)
+        for columns in _slices(len(side.other), columns_at_once):
+            seen_RK = self.block(side, rows, columns, chosen=math.inf).sigmoid_()
+            normal_RP.addmm_(seen_RK.to(kind), outer_products(side.other[columns].to(kind)))
+        right_RD = segment_sum(side.other.to(kind), side.lists.take(row_R))
+        return normal_RP, right_RD, torch.full_like(normal_RP[:, 0], self.config.l2 / self.config.click_precision)
 
     @torch.no_grad()
     def expect(self, data: Inputs) -> tuple[Tensor, float]:

@@ -162,7 +162,7 @@ def test_items_that_nobody_chose_end_at_zero():
 
 
 def test_folding_in_is_the_direct_solution_for_each_history():
-    model, inputs = of(random_data(), embedding_dim=3)
+    model, inputs = of(random_data(), embedding_dim=3, l2=0.1)
     SWEEP.epoch(model, inputs, np.random.default_rng(1))
     folded = model.fold_in(History.of([[0, 2, 5], []], 30))
     weight_I = model.missing_weight_I.clone()
@@ -187,7 +187,7 @@ def fitted_twice(share: float) -> tuple[EALS, EALS, Inputs, Interactions]:
     data = random_data(120, 40)
     order = np.random.default_rng(2).permutation(len(data))
     old, new = data.take(order[: int(share * len(data))]), data.take(order[int(share * len(data)) :])
-    (model, early), (whole, inputs) = (of(rows, embedding_dim=4, popularity_power=0.0) for rows in (old, data))
+    (model, early), (whole, inputs) = (of(rows, embedding_dim=4, popularity_power=0.0, l2=0.1) for rows in (old, data))
     for _ in range(30):
         SWEEP.epoch(model, early, np.random.default_rng(1))
         SWEEP.epoch(whole, inputs, np.random.default_rng(1))
@@ -243,7 +243,7 @@ def test_an_update_leaves_everybody_alone_who_has_no_new_pair():
 
 def test_new_users_and_items_enter_with_vectors_and_the_mean_missing_weight():
     known = chosen_by([[0, 1], [0, 1], [2, 3], [2, 3]], 4)
-    model, inputs = of(known, embedding_dim=4, missing_weight=0.2, popularity_power=0.5, update_rounds=5)
+    model, inputs = of(known, embedding_dim=4, missing_weight=0.2, popularity_power=0.5, update_rounds=5, l2=0.1)
     for _ in range(20):
         SWEEP.epoch(model, inputs, np.random.default_rng(1))
     weight_I = model.missing_weight_I.clone()

@@ -6,8 +6,10 @@ import torch
 
 from attlas.data.inputs import History, Inputs, Sizes
 from attlas.data.interactions import Interactions
+from attlas.errors import ConfigError
 from attlas.models import expomf
 from attlas.models.expomf import ExpoMF, Side
+from attlas.ops.packed import ridge_packed
 from attlas.ops.ridge import ridge_rows
 from tests.toy import chosen_by
 
@@ -117,6 +119,17 @@ def test_a_step_in_blocks_is_the_step_over_all_cells_at_once(side, constant, mon
     torch.testing.assert_close(model.solve(given), expected)
     torch.testing.assert_close(model.expect(inputs)[0], sums)
     assert model.bound(inputs) == pytest.approx(bound)
+
+
+def test_where_single_precision_cannot_hold_the_penalty_the_step_is_taken_in_double():
+    model, inputs = of(random_data(), embedding_dim=24, l2=1e-5)
+    EM.epoch(model, inputs, np.random.default_rng(1))
+    model.float()
+    side, rows = model.side(inputs, "item"), slice(0, 20)
+    with pytest.raises(ConfigError, match="cannot be solved in floats: the penalty, l2, is too small"):
+        ridge_packed(*model.equations(side, rows, torch.float32))
+    exact_ID = ridge_packed(*model.equations(side, rows, torch.float64))
+    torch.testing.assert_close(model.solve(side), exact_ID.float())
 
 
 def test_no_block_is_larger_than_what_it_may_hold(monkeypatch):

@@ -93,7 +93,7 @@ class ExpoMF(nn.Module):
 
         embedding_dim: int = Field(default=64, ge=1)
         click_precision: float = Field(default=1.0, gt=0)
-        l2: float = Field(default=1e-5, gt=0)
+        l2: float = Field(default=1.0, gt=0)
         prior: Literal["popularity", "constant"] = "popularity"
         prior_start: float = Field(default=0.01, gt=0, lt=1)
         prior_a: float = Field(default=1.0, ge=1)
@@ -105,8 +105,9 @@ class ExpoMF(nn.Module):
     search_space: ClassVar[Space] = {
         "model.embedding_dim": Choice((16, 32, 64)),
         "model.click_precision": Span(0.1, 30.0, log=True),
-        "model.l2": Span(1e-5, 30.0, log=True),
-        "model.prior_start": Span(0.001, 0.3, log=True),
+        "model.l2": Span(0.01, 100.0, log=True),
+        "model.prior": Choice(("popularity", "constant")),
+        "model.prior_start": Span(0.003, 0.7, log=True),
     }
 
     def __init__(self, sizes: Sizes, config: Config | None = None):
@@ -193,6 +194,7 @@ class ExpoMF(nn.Module):
                 solved_GD[rows] = ridge_packed(*self.equations(side, rows, torch.float64)).to(solved_GD)
         return solved_GD
 
+    @torch.no_grad()
     def equations(self, side: Side, rows: slice, kind: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """Of some rows the upper triangles of sum_e p_ge v_e v_e', the right sides and the penalties, in one precision."""
         _, columns_at_once, packed = _block_shape(self.config.embedding_dim)
@@ -231,31 +233,26 @@ class ExpoMF(nn.Module):
 
     def fold_in(self, user_history: History) -> Tensor:
         """The vector of each asking list, by rounds of E-step and M-step with all else held, from zero on, [B, D]."""
-        lists = user_history.lists.take(user_history.row)
-        item_ID = self.item_embedding.weight
-        chosen = Ragged(lists.start, user_history.distinct[lists.index], len(item_ID))
-        begin_BD = item_ID.new_zeros(lists.count, item_ID.shape[1])
-        side = Side(begin_BD, item_ID, chosen, self.odds_at_zero(self.prior_I).expand(lists.count, -1))
-        for _ in range(FOLDING_ROUNDS):
-            side = side._replace(own=self.solve(side))
-        return side.own
+        return self.solve(self._before_the_last_round(user_history))
 
     def attention(self, item: Tensor, user_history: History) -> dict[str, Tensor]:
         """What each entry adds to the score of the one item, for the vector folded in from the one history, [T].
 
-        With A the normal matrix of its last round, theta is the sum over the history of A^-1 beta_j.
+        With A the normal matrix of its last round, that vector is the sum over the history of A^-1 beta_j.
         """
-        chosen, table_ID = user_history.distinct[user_history.index], self.item_embedding.weight
-        at_zero_I, theta_D, ridge = (
-            self.odds_at_zero(self.prior_I),
-            torch.zeros_like(table_ID[0]),
-            self.config.l2 / self.config.click_precision,
-        )
-        for _ in range(FOLDING_ROUNDS):
-            seen_I = self.log_odds(at_zero_I, table_ID @ theta_D).sigmoid().index_fill(0, chosen, 1.0)
-            normal_DD = table_ID.T @ (seen_I[:, None] * table_ID) + ridge * torch.eye(len(theta_D)).to(table_ID)
-            theta_D = torch.linalg.solve(normal_DD, table_ID[chosen].sum(0))
-        return {"user_history": table_ID[chosen] @ torch.linalg.solve(normal_DD, self.encode_item(item)[0])}
+        side = self._before_the_last_round(user_history)
+        normal_1P, _, penalty_1 = self.equations(side, slice(0, 1), torch.float64)
+        towards_1D = ridge_packed(normal_1P, self.encode_item(item).double(), penalty_1)
+        return {"user_history": side.other[side.lists.index] @ towards_1D[0].to(side.other)}
+
+    def _before_the_last_round(self, user_history: History) -> Side:
+        lists, item_ID = user_history.lists.take(user_history.row), self.item_embedding.weight
+        chosen = Ragged(lists.start, user_history.distinct[lists.index], len(item_ID))
+        begin_BD = item_ID.new_zeros(lists.count, item_ID.shape[1])
+        side = Side(begin_BD, item_ID, chosen, self.odds_at_zero(self.prior_I).expand(lists.count, -1))
+        for _ in range(FOLDING_ROUNDS - 1):
+            side = side._replace(own=self.solve(side))
+        return side
 
     @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
     class EM:

@@ -12,7 +12,7 @@ from attlas.errors import DataError
 from attlas.models.eals import EALS
 from attlas.models.protocol import Updatable
 from attlas.ops.ridge import ridge_rows
-from tests.toy import chosen_by
+from tests.toy import chosen_by, fitted
 
 WORKED = chosen_by([[0, 2], [1, 2], [0, 3]], 4)
 PAPER = {"embedding_dim": 2, "missing_weight": 1 / 4, "popularity_power": 0.5, "l2": 0.1}
@@ -290,3 +290,11 @@ def test_new_rows_that_are_not_in_the_data_are_refused():
     early = Inputs(inputs.train.take(np.arange(5)))
     with pytest.raises(DataError, match="of 1 new rows are not in the data; pass all that is known"):
         model.update(early, inputs.train.take(np.array([10])))
+
+
+@pytest.mark.parametrize("items", [[0, 2, 4], [1, 3, 5]])
+def test_a_stranger_is_served_what_others_of_the_same_taste_chose(items):
+    made = fitted("eals")
+    answer = made.recommend_for([f"i{item}" for item in items], k=5)
+    assert {int(item.removeprefix("i")) % 2 for item in answer["item"]} == {items[0] % 2}
+    assert set(answer["way"]) == {"folded in by one solve"}

@@ -11,7 +11,7 @@ from attlas.models import expomf
 from attlas.models.expomf import ExpoMF, Side
 from attlas.ops.packed import ridge_packed
 from attlas.ops.ridge import ridge_rows
-from tests.toy import chosen_by
+from tests.toy import chosen_by, fitted
 
 WORKED = chosen_by([[0, 2], [1, 2], [0, 3]], 4)
 PAPER = {"embedding_dim": 2, "l2": 0.01, "prior_start": 0.25}
@@ -263,3 +263,11 @@ def test_contributions_sum_to_the_score_of_the_folded_vector(score):
 def test_predicted_memory_does_not_grow_with_the_number_of_cells():
     small, large = (ExpoMF.memory(Sizes(size, size), ExpoMF.Config())["a block of cells"] for size in (10_000, 10_000_000))
     assert small == large
+
+
+@pytest.mark.parametrize("items", [[0, 2, 4], [1, 3, 5]])
+def test_a_stranger_is_served_what_others_of_the_same_taste_chose(items):
+    made = fitted("expomf")
+    answer = made.recommend_for([f"i{item}" for item in items], k=5)
+    assert {int(item.removeprefix("i")) % 2 for item in answer["item"]} == {items[0] % 2}
+    assert set(answer["way"]) == {"folded in by one solve"}

@@ -252,7 +252,7 @@ def ridge_packed(rng):
 
 
 def sweep_coordinates(rng):
-    """Now few entries in a row, now more than are taken one way, and than fill a line."""
+    """Rows without entries, with few, and with more than fill a line."""
     width = int(rng.choice([3, 20, 70]))
     length = rng.integers(0, width + 1, size=int(rng.integers(1, 7)))
     rows = Ragged.of([sorted(rng.permutation(width)[:count].tolist()) for count in length], width)

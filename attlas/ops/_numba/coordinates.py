@@ -1,8 +1,7 @@
 """CPU kernels of ``ops/coordinates.py``: one sweep over the coordinates of a row's ridge regression.
 
-A row with many entries keeps what each of them lacks and moves it with every coordinate: entries times D. One with few keeps
-what each coordinate lacks: entries times D squared, but in loops of D instead of ones too short to be vectorised. Both take the
-same steps.
+A row's entries are copied side by side, coordinate by coordinate, so that a coordinate is two passes over whole lines of the
+cache: one that sums what its step is made of, and one that takes the step from what each entry lacks.
 
 What sums in an order of its choice is inlined; see ``ridge.py``.
 """
@@ -12,68 +11,36 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from attlas.ops._numba.ridge import BLOCK, _add_own, _add_shared
+from attlas.ops._numba.ridge import BLOCK, _add_shared
 
-FEW = 24  # entries
-LINE = 32  # entries
-
-
-@njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
-def _sweep_few(table_ED, index_T, weight_T, target_T, first, last, gram_DD, scale, penalty, x_D, scratch):
-    """The sweep by what each coordinate's line lacks; entries are taken four at a time."""
-    _, _, _, lack_D, curvature_D = scratch
-    dim, one = len(x_D), x_D.dtype.type(1)
-    for k in range(dim):
-        lack_D[k] = 0
-    _add_shared(gram_DD, x_D, lack_D)
-    for k in range(dim):
-        lack_D[k] = scale * lack_D[k] + penalty * x_D[k]
-        curvature_D[k] = scale * gram_DD[k, k] + penalty
-    _add_own(table_ED, index_T, weight_T, target_T, one, first, last, x_D, lack_D)
-    for t in range(first, last):
-        a, weight = table_ED[index_T[t]], weight_T[t]
-        for k in range(dim):
-            curvature_D[k] += weight * a[k] * a[k]
-    whole = last - (last - first) % 4
-    for f in range(dim):
-        step = -lack_D[f] / curvature_D[f]
-        x_D[f] += step
-        shared_D, on_shared, on_x = gram_DD[f], step * scale, step * penalty
-        for k in range(dim):
-            lack_D[k] += on_shared * shared_D[k]
-        lack_D[f] += on_x
-        for t in range(first, whole, 4):
-            a, b = table_ED[index_T[t]], table_ED[index_T[t + 1]]
-            c, d = table_ED[index_T[t + 2]], table_ED[index_T[t + 3]]
-            on_a, on_b = step * weight_T[t] * a[f], step * weight_T[t + 1] * b[f]
-            on_c, on_d = step * weight_T[t + 2] * c[f], step * weight_T[t + 3] * d[f]
-            for k in range(dim):
-                lack_D[k] += on_a * a[k] + on_b * b[k] + on_c * c[k] + on_d * d[k]
-        for t in range(whole, last):
-            a = table_ED[index_T[t]]
-            on_a = step * weight_T[t] * a[f]
-            for k in range(dim):
-                lack_D[k] += on_a * a[k]
+LINE = 16  # a row's entries are filled up with zeros to so many: loops over what whole registers leave over are slow
 
 
 @njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
-def _sweep_many(table_ED, index_T, weight_T, target_T, first, last, gram_DD, scale, penalty, x_D, scratch):
-    """The sweep by what each entry lacks; entries lie side by side, filled up with zeros to whole lines."""
-    entry_DL, lack_L, weight_L, shared_D, _ = scratch
-    dim, count, zero = len(x_D), last - first, x_D.dtype.type(0)
+def _lay_out(table_ED, index_T, weight_T, target_T, first, last, x_D, entry_DL, lack_L, weight_L):
+    """Entries by coordinate, what each lacks, and their weights; returns how many these are with the zeros."""
+    count, dim, zero = last - first, len(x_D), x_D.dtype.type(0)
     lines = (count + LINE - 1) // LINE * LINE
     for t in range(count):
-        value_D, score = table_ED[index_T[first + t]], zero
+        value_D, weight, score = table_ED[index_T[first + t]], weight_T[first + t], zero
         for k in range(dim):
             score += value_D[k] * x_D[k]
         for k in range(dim):
             entry_DL[k, t] = value_D[k]
-        weight_L[t] = weight_T[first + t]
-        lack_L[t] = target_T[first + t] - weight_L[t] * score
+        weight_L[t], lack_L[t] = weight, target_T[first + t] - weight * score
     for t in range(count, lines):
         weight_L[t] = lack_L[t] = zero
         for k in range(dim):
             entry_DL[k, t] = zero
+    return lines
+
+
+@njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
+def _sweep(table_ED, index_T, weight_T, target_T, first, last, gram_DD, scale, penalty, x_D, scratch):
+    """Every coordinate of x, in order, to where it solves its own line with the others held."""
+    entry_DL, lack_L, weight_L, shared_D = scratch
+    dim = len(x_D)
+    lines = _lay_out(table_ED, index_T, weight_T, target_T, first, last, x_D, entry_DL, lack_L, weight_L)
     for k in range(dim):
         shared_D[k] = 0
     _add_shared(gram_DD, x_D, shared_D)
@@ -92,22 +59,13 @@ def _sweep_many(table_ED, index_T, weight_T, target_T, first, last, gram_DD, sca
             shared_D[k] += step * gram_D[k]
 
 
-@njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
-def _sweep(table_ED, index_T, weight_T, target_T, first, last, gram_DD, scale, penalty, x_D, scratch):
-    """Every coordinate of x, in order, to where it solves its equation with the others held."""
-    if last - first <= FEW:
-        _sweep_few(table_ED, index_T, weight_T, target_T, first, last, gram_DD, scale, penalty, x_D, scratch)
-    else:
-        _sweep_many(table_ED, index_T, weight_T, target_T, first, last, gram_DD, scale, penalty, x_D, scratch)
-
-
 @njit(cache=True, nogil=True)
 def _scratch(table_ED, longest):
-    """What a thread works in; rows do not lie a power of two apart, where they would push one another out of the cache."""
+    """What a thread works in; coordinates a power of two apart would push one another out of the cache."""
     dim, apart, kind = table_ED.shape[1], (longest // LINE + 1) * LINE, table_ED.dtype
-    if apart % (8 * LINE) == 0:
+    if apart % (16 * LINE) == 0:
         apart += LINE
-    return np.empty((dim, apart), kind), np.empty(apart, kind), np.empty(apart, kind), np.empty(dim, kind), np.empty(dim, kind)
+    return np.empty((dim, apart), kind), np.empty(apart, kind), np.empty(apart, kind), np.empty(dim, kind)
 
 
 @njit(cache=True, parallel=True, nogil=True, fastmath=True, error_model="numpy")

@@ -14,6 +14,8 @@ MODELS = {
     "ease": "EASE",
     "slim": "SLIM",
     "ials": "IALS",
+    "eals": "EALS",
+    "expomf": "ExpoMF",
     "mf": "MF",
     "biased_mf": "BiasedMF",
     "fism": "FISM",

@@ -29,6 +29,12 @@ def embedding(count: int, dim: int, *, stddev: float = 0.01) -> nn.Embedding:
     return table
 
 
+def grown(table: nn.Embedding, count: int) -> nn.Embedding:
+    """The same table with rows of zeros for whoever has come since; never with fewer than it has."""
+    more = table.weight.new_zeros(max(count - table.num_embeddings, 0), table.embedding_dim)
+    return nn.Embedding.from_pretrained(torch.cat([table.weight.detach(), more]), freeze=False)
+
+
 def linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
     """A linear layer with Glorot weights and, unless told otherwise, a bias of zero."""
     layer = nn.Linear(inputs, outputs, bias=bias)

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from attlas.data.inputs import History
+from attlas.data.inputs import History, Inputs
+from attlas.data.interactions import Interactions
 
 
 class Model(Protocol):
@@ -133,6 +134,20 @@ class Folding(Protocol):
 
     def fold_in(self, user_history: History) -> Tensor:
         """One user row per asking row, [U, K]."""
+        ...
+
+
+@runtime_checkable
+class Updatable(Protocol):
+    """A trained model that takes in what has been chosen since, without being trained anew."""
+
+    def update(self, data: Inputs, new: Interactions) -> None:
+        """Learn from new rows in their order; users and items that have come since get rows in the tables.
+
+        Args:
+            data: all that is known by now, the new rows too; whom the model knows already have the indices that they had.
+            new: the rows to take in, of the same vocabularies as ``data``.
+        """
         ...
 
 

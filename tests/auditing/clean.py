@@ -16,6 +16,8 @@ from attlas.recommender import Recommender
 SMALL: dict[str, dict[str, Any]] = {
     "popularity": {},
     "ease": {"config": {"l2": 20.0}},
+    "eals": {"config": {"embedding_dim": 4}, "epochs": 5},
+    "expomf": {"config": {"embedding_dim": 4}, "epochs": 5},
     "mf": {"config": {"embedding_dim": 4}, "epochs": 10},
     "delf": {
         "config": {"embedding_dim": 8, "attention_dim": 8, "layers": (8,), "stddev": 0.1},

@@ -14,7 +14,8 @@ from attlas.models import model_class
 from attlas.training.solvers import make_solver
 
 inputs = Inputs(attlas.simulate(60, 40, seed=3).interactions)
-for name, table in (("ials", {}), ("ials", {"method": "cholesky"}), ("mf", {}), ("biased_mf", {})):
+own = ("ials", "eals", "expomf", "mf", "biased_mf")
+for name, table in [(name, {}) for name in own] + [("ials", {"method": "cholesky"})]:
     torch.manual_seed(0)
     model = model_class(name)(inputs.sizes)
     with torch.no_grad():

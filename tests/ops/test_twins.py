@@ -235,6 +235,59 @@ def ridge_rows_nearly(rng):
     return {**case, "begin_GD": begin_GD, "steps": int(rng.integers(0, 5))}
 
 
+def outer_products(rng):
+    return {"table_ED": random_values(rng, int(rng.integers(1, 7)))}
+
+
+def ridge_packed(rng):
+    """Well-conditioned equations: the penalty is of the size of the rest."""
+    count, dim = int(rng.integers(1, 20)), int(rng.integers(1, 7))
+    value_GED = rng.standard_normal((count, int(rng.integers(1, 9)), dim))
+    r_P, k_P = np.triu_indices(dim)
+    return {
+        "gram_GP": torch.from_numpy((value_GED.transpose(0, 2, 1) @ value_GED)[:, r_P, k_P]),
+        "right_GD": torch.from_numpy(rng.standard_normal((count, dim))),
+        "penalty_G": torch.from_numpy(rng.uniform(1, 2, count)),
+    }
+
+
+def sweep_coordinates(rng):
+    """Rows without entries, with few, and with more than fill a line."""
+    width = int(rng.choice([3, 20, 70]))
+    length = rng.integers(0, width + 1, size=int(rng.integers(1, 7)))
+    rows = Ragged.of([sorted(rng.permutation(width)[:count].tolist()) for count in length], width)
+    table_ED = torch.from_numpy(rng.standard_normal((width, int(rng.integers(1, 7)))))
+    return {
+        "table_ED": table_ED,
+        "rows": rows,
+        "weight_T": torch.from_numpy(rng.uniform(0, 2, len(rows.index))),
+        "target_T": torch.from_numpy(rng.uniform(0, 2, len(rows.index))),
+        "gram_DD": table_ED.T @ table_ED,
+        "scale_G": torch.from_numpy(rng.uniform(0, 2, rows.count)),
+        "penalty": float(rng.uniform(0.5, 2)),
+        "begin_GD": torch.from_numpy(rng.standard_normal((rows.count, table_ED.shape[1]))),
+    }
+
+
+def follow_pairs(rng):
+    """Some pairs come twice, and some of rows that list nothing."""
+    case = sweep_coordinates(rng)
+    rows, count = case["rows"], int(rng.integers(0, 9))
+    start_E1, owner_T, entry_T = rows.transposed
+    weight_T, target_T = case["weight_T"], case["target_T"]
+    return {
+        "left_GD": case["begin_GD"],
+        "right_ED": case["table_ED"],
+        "left": (rows, weight_T, target_T),
+        "right": (Ragged(start_E1, owner_T, rows.count), weight_T[entry_T], target_T[entry_T]),
+        "scale_E": torch.from_numpy(rng.uniform(0, 2, rows.width)),
+        "penalty": case["penalty"],
+        "left_N": torch.from_numpy(rng.integers(0, rows.count, count)),
+        "right_N": torch.from_numpy(rng.integers(0, rows.width, count)),
+        "rounds": int(rng.integers(1, 3)),
+    }
+
+
 def inner_products(rng):
     rows = random_lists(rng)
     right_ED = random_values(rng, rows.width)
@@ -419,6 +472,10 @@ CASES = {
     "gram.pair_products": pair_products,
     "ridge.ridge_rows": ridge_rows,
     "ridge.ridge_rows_nearly": ridge_rows_nearly,
+    "packed.outer_products": outer_products,
+    "packed.ridge_packed": ridge_packed,
+    "coordinates.sweep_coordinates": sweep_coordinates,
+    "coordinates.follow_pairs": follow_pairs,
     "rows.nth_missing": nth_missing,
     "topk.top_k": top_k,
     "ranks.count_ahead": count_ahead,

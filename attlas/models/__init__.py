@@ -16,6 +16,7 @@ MODELS = {
     "ials": "IALS",
     "mf": "MF",
     "biased_mf": "BiasedMF",
+    "aimf": "AIMF",
     "fism": "FISM",
     "nais": "NAIS",
     "gmf": "GMF",

@@ -74,6 +74,49 @@ def pair_products_reference(left_GD: Tensor, right_ED: Tensor, left_B: Tensor, r
     return (left_GD @ right_ED.T)[left_B, right_B]
 
 
+def sparse_product(rows: Ragged, value_T: Tensor, table_ED: Tensor) -> Tensor:
+    """The product of a sparse matrix, given by its rows, with a table, [G, D]; a gradient flows to the table alone.
+
+    Args:
+        rows: which cells are filled.
+        value_T: what stands in each of them, [T].
+        table_ED: what is summed.
+    """
+    return _SparseProduct.apply(table_ED, rows, value_T.detach())
+
+
+def sparse_product_reference(rows: Ragged, value_T: Tensor, table_ED: Tensor) -> Tensor:
+    """``sparse_product``, from the whole matrix."""
+    matrix_GE = torch.zeros(rows.count, rows.width, dtype=table_ED.dtype, device=table_ED.device)
+    matrix_GE[rows.owner, rows.index] = value_T.detach()
+    return matrix_GE @ table_ED
+
+
+class _SparseProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table_ED: Tensor, rows: Ragged, value_T: Tensor) -> Tensor:
+        ctx.rows, ctx.value_T = rows, value_T
+        entry_T = torch.arange(len(rows.index), device=table_ED.device)
+        return _weighted_sums(rows.start, entry_T, value_T, table_ED, rows.index)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        first_E1, _, entry_T = ctx.rows.transposed
+        return _weighted_sums(first_E1, entry_T, ctx.value_T, grads[0], ctx.rows.owner), None, None
+
+
+def _weighted_sums(first_G1: Tensor, entry_T: Tensor, value_T: Tensor, table_ED: Tensor, place_T: Tensor) -> Tensor:
+    """The sum over each row's entries of their values times the rows of the table at their places, [G, D]."""
+    count = len(first_G1) - 1
+    if table_ED.device.type != "cpu":
+        owner_T = torch.repeat_interleave(torch.arange(count, device=first_G1.device), first_G1.diff())
+        part_TD = value_T[entry_T, None] * table_ED[place_T[entry_T]]
+        return table_ED.new_zeros(count, table_ED.shape[1]).index_add_(0, owner_T, part_TD)
+    out_GD = table_ED.new_empty(count, table_ED.shape[1])
+    call(_cpu.weighted_sums, first_G1, entry_T, value_T, table_ED, place_T, out_GD)
+    return out_GD
+
+
 class _PairProducts(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *given: Any) -> Tensor:

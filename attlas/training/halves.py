@@ -49,8 +49,9 @@ def _encoded(encode: Any, inputs: dict[str, Any], names: tuple[str, ...]) -> tup
     of_distinct = {
         name: given.of_pairs(first_D) if isinstance(given, History) else given.index_select(0, first_D)
         for name, given in asked.items()
+        if isinstance(given, History | Tensor)
     }
-    return encode(**of_distinct), row_B
+    return encode(**asked | of_distinct), row_B
 
 
 def distinct_askers(asked: dict[str, Any]) -> tuple[Tensor, Tensor]:

@@ -31,10 +31,10 @@ from attlas.data.inputs import Inputs, Sizes
 from attlas.data.observed import Observed, Side
 from attlas.errors import ConfigError
 from attlas.models.layers import embedding
-from attlas.models.matrix_attention import MatrixAttention
+from attlas.models.matrix_attention import Matrix, MatrixAttention
 from attlas.models.slide_attention import SlideAttention
 from attlas.ops.factors import factorise
-from attlas.ops.gram import pair_products
+from attlas.ops.gram import pair_products, residuals
 from attlas.spaces import Choice, Space, Span
 
 SIDES: tuple[Side, Side] = ("user", "item")
@@ -204,17 +204,21 @@ class AIMF(nn.Module):
     def _self_attention(self, index_B: Tensor, observed: Observed, side: Side) -> Tensor:
         """E_u or E_i, [B, S]."""
         attention: MatrixAttention = getattr(self, f"{side}_attention")
-        return attention(observed.lists(side), self.centred(observed, side), observed.count(side), index_B)
+        return attention(self.centred(observed, side), observed.count(side), index_B)
 
-    def centred(self, observed: Observed, side: Side) -> Tensor:
-        """Rc: what self-attention reads of each cell, zero where it is hidden, [T]."""
-        value_T = observed.values(side).to(self.mean.dtype) - self.mean
-        if self.config.centre == "bias":
-            lists, biases = observed.lists(side), [self.user_bias.weight.detach(), self.item_bias.weight.detach()]
-            own_G1, other_E1 = biases if side == "user" else biases[::-1]
-            value_T -= own_G1[:, 0][lists.owner]
-            value_T -= other_E1[:, 0][lists.index]
-        return observed.without_hidden(value_T, side)
+    def centred(self, observed: Observed, side: Side) -> Matrix:
+        """Rc, or its transpose for items: what self-attention reads of each cell, zero where it is hidden."""
+        offsets = {
+            each: table.weight.detach()[:, 0] for each, table in zip(SIDES, (self.user_bias, self.item_bias), strict=True)
+        }
+        if self.config.centre == "mean":
+            offsets = {each: torch.zeros_like(offset) for each, offset in offsets.items()}
+        made = []
+        for own, other in (SIDES, SIDES[::-1]):
+            lists = observed.lists(own)
+            value_T = residuals(lists, observed.values(own), self.mean + offsets[own], offsets[other])
+            made.append((lists, observed.without_hidden(value_T, own)))
+        return Matrix(*(made if side == "user" else made[::-1]))
 
     def shifts(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
         """What each cyclic shift of the item's features adds to the rating, [B, E].
@@ -227,7 +231,7 @@ class AIMF(nn.Module):
 
     def neighbours(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
         """What the ratings of each user add to the rating of each pair by self-attention, the asker's own included, [B, U]."""
-        told = observed.by_user, self.centred(observed, "user"), observed.count("user")
+        told = self.centred(observed, "user"), observed.count("user")
         value_US = self.user_attention.project(*told) @ self.user_attention.value
         code_BS = self._is_known(item, observed, "item") * self._self_attention(item, observed, "item")
         weight_BU = self._is_known(user, observed, "user") * self.user_attention.weights(*told, user)
@@ -235,14 +239,14 @@ class AIMF(nn.Module):
 
     def ratings(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
         """What each rating adds to that of the one pair by self-attention among users, [T] in the order of ``by_user``."""
-        lists, attention = observed.by_user, self.user_attention
-        told = lists, self.centred(observed, "user"), observed.count("user")
+        attention, told = self.user_attention, (self.centred(observed, "user"), observed.count("user"))
+        lists, value_T = told[0].rows
         code_S = (self._is_known(item, observed, "item") * self._self_attention(item, observed, "item"))[0]
         weight_U = (self._is_known(user, observed, "user") * attention.weights(*told, user))[0]
         if self.config.row_sum == "sqrt":
-            weight_U = weight_U * told[2].clamp(min=1).to(weight_U.dtype).rsqrt()
+            weight_U = weight_U * told[1].clamp(min=1).to(weight_U.dtype).rsqrt()
         word_I = attention.projection.weight @ (attention.value @ code_S)
-        return self.config.explicit * weight_U[lists.owner] * told[1] * word_I[lists.index]
+        return self.config.explicit * weight_U[lists.owner] * value_T * word_I[lists.index]
 
     def penalty(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
         """l2 (|P_u|^2 + |Q_i|^2 + b_u^2 + b_i^2), the mean over the batch's ratings."""

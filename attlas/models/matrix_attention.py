@@ -8,7 +8,7 @@ Shapes: G rows of the matrix, A of them asked, T cells, S projection, B rows tha
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,17 @@ from attlas.models.layers import embedding
 from attlas.ops.attention import attend
 from attlas.ops.gram import sparse_product
 from attlas.ops.ragged import Ragged
+
+
+class Matrix(NamedTuple):
+    """A sparse matrix: which cells are filled and what stands in them, zero where a cell may not be read; either way.
+
+    Attributes:
+        rows, columns: the pattern and the values, [T] each.
+    """
+
+    rows: tuple[Ragged, Tensor]
+    columns: tuple[Ragged, Tensor]
 
 
 class MatrixAttention(nn.Module):
@@ -39,16 +50,15 @@ class MatrixAttention(nn.Module):
         self.projection = embedding(width, dim, stddev=stddev)
         self.query, self.key, self.value = (nn.Parameter(torch.eye(dim)) for _ in range(3))
 
-    def forward(self, rows: Ragged, value_T: Tensor, count_G: Tensor, index_B: Tensor) -> Tensor:
+    def forward(self, matrix: Matrix, count_G: Tensor, index_B: Tensor) -> Tensor:
         """E of the rows that ask, [B, S].
 
         Args:
-            rows: which cells are filled.
-            value_T: what stands in them; zero where a cell may not be read.
+            matrix: by its rows and by its columns.
             count_G: how many cells of each row may be read.
             index_B: which rows ask.
         """
-        row_GS = self.project(rows, value_T, count_G)
+        row_GS = self.project(matrix, count_G)
         own_BS, asked_AS = row_GS.index_select(0, index_B), row_GS.index_select(0, self.asked(count_G))
         found_BS = attend(own_BS @ self.query, asked_AS @ self.key, asked_AS @ self.value, scale=self.scale)
         return found_BS + own_BS @ self.value if self.adds_own else found_BS
@@ -58,9 +68,9 @@ class MatrixAttention(nn.Module):
         """1 / sqrt(S)."""
         return float(len(self.query)) ** -0.5
 
-    def project(self, rows: Ragged, value_T: Tensor, count_G: Tensor) -> Tensor:
+    def project(self, matrix: Matrix, count_G: Tensor) -> Tensor:
         """X, [G, S]."""
-        row_GS = sparse_product(rows, value_T, self.projection.weight)
+        row_GS = sparse_product(*matrix.rows, self.projection.weight, columns=matrix.columns)
         return row_GS if self.row_sum == "sum" else row_GS * count_G.clamp(min=1).to(row_GS.dtype).rsqrt()[:, None]
 
     def asked(self, count_G: Tensor) -> Tensor:
@@ -69,11 +79,11 @@ class MatrixAttention(nn.Module):
             return torch.arange(len(count_G), device=count_G.device)
         return torch.argsort(count_G, descending=True, stable=True)[: self.neighbours]
 
-    def weights(self, rows: Ragged, value_T: Tensor, count_G: Tensor, index_B: Tensor) -> Tensor:
+    def weights(self, matrix: Matrix, count_G: Tensor, index_B: Tensor) -> Tensor:
         """By how much the value X W_3 of each row counts for each that asks, [B, G]; 1 more for its own if that is added."""
-        row_GS, asked_A = self.project(rows, value_T, count_G), self.asked(count_G)
+        row_GS, asked_A = self.project(matrix, count_G), self.asked(count_G)
         own_BS = row_GS.index_select(0, index_B)
         logit_BA = self.scale * (own_BS @ self.query) @ (row_GS.index_select(0, asked_A) @ self.key).T
-        weight_BG = own_BS.new_zeros(len(index_B), rows.count).index_copy(1, asked_A, torch.softmax(logit_BA, dim=-1))
+        weight_BG = own_BS.new_zeros(len(index_B), len(count_G)).index_copy(1, asked_A, torch.softmax(logit_BA, dim=-1))
         own_B1 = torch.full_like(weight_BG[:, :1], float(self.adds_own))
         return weight_BG.scatter_add(1, index_B[:, None], own_B1)

@@ -156,7 +156,7 @@ def test_the_implicit_scores_are_those_of_the_worked_example():
 
 def test_attention_among_users_is_that_of_the_worked_example():
     model, observed = worked(), club().observed
-    told = observed.by_user, model.centred(observed, "user"), observed.count("user"), torch.arange(3)
+    told = model.centred(observed, "user"), observed.count("user"), torch.arange(3)
     expected = [[0.363461, 0.350928, 0.285611], [0.354487, 0.352097, 0.293416], [0.311736, 0.317040, 0.371224]]
     close(model.user_attention.weights(*told), expected)
     expected = [[0.136419, -0.194857, 0.160852], [0.130058, -0.193428, 0.159101], [0.071317, -0.173922, 0.149236]]
@@ -165,7 +165,7 @@ def test_attention_among_users_is_that_of_the_worked_example():
 
 def test_attention_among_items_is_that_of_the_worked_example_and_uniform_for_who_has_no_ratings():
     model, observed = worked(), club().observed
-    told = observed.by_item, model.centred(observed, "item"), observed.count("item"), torch.arange(4)
+    told = model.centred(observed, "item"), observed.count("item"), torch.arange(4)
     expected = [
         [0.275436, 0.249079, 0.247667, 0.227819],
         [0.248977, 0.264514, 0.247566, 0.238943],

@@ -246,8 +246,18 @@ def inner_products(rng):
 
 
 def sparse_product(rng):
+    """Now with the matrix by its columns too, now without."""
     rows = random_lists(rng)
-    return {"rows": rows, "value_T": random_values(rng, len(rows.index))[:, 0], "table_ED": random_values(rng, rows.width)}
+    value_T = torch.from_numpy(rng.standard_normal(len(rows.index)))
+    first_E1, row_T, entry_T = rows.transposed
+    columns = (Ragged(first_E1, row_T, rows.count), value_T[entry_T]) if rng.random() < 0.5 else None
+    return {"rows": rows, "value_T": value_T, "table_ED": random_values(rng, rows.width), "columns": columns}
+
+
+def residuals(rng):
+    rows = random_lists(rng)
+    sizes = {"value_T": len(rows.index), "row_G": rows.count, "column_E": rows.width}
+    return {"rows": rows} | {name: torch.from_numpy(rng.standard_normal(size)) for name, size in sizes.items()}
 
 
 def factorise(rng):
@@ -436,6 +446,7 @@ CASES = {
     "gram.inner_products": inner_products,
     "gram.pair_products": pair_products,
     "gram.sparse_product": sparse_product,
+    "gram.residuals": residuals,
     "correlation.correlate": correlate,
     "correlation.correlate_by_fft": correlate,
     "attention.attend": attend,

@@ -74,6 +74,7 @@ class AIMF(nn.Module):
             start: whether the features begin with the directions of non-negative factors, ``nmf``, or at ``random``.
             stddev: spread of a vector's length at the start, about; biases start at zero.
             l2: penalty on both vectors and both biases of every rating.
+            weight_l2: penalty on all other weights, once a batch.
         """
 
         embedding_dim: int = Field(default=64, ge=1)
@@ -93,7 +94,8 @@ class AIMF(nn.Module):
         cold: Literal["bias", "parts"] = "bias"
         start: Literal["nmf", "random"] = "nmf"
         stddev: float = Field(default=0.1, gt=0)
-        l2: float = Field(default=0.02, ge=0)
+        l2: float = Field(default=0.05, ge=0)
+        weight_l2: float = Field(default=5e-5, ge=0)
 
         def __post_init__(self) -> None:
             if self.dim > self.embedding_dim:
@@ -115,7 +117,8 @@ class AIMF(nn.Module):
         "model.embedding_dim": Choice((8, 16, 32, 64)),
         "model.implicit": Choice((0.0, 0.1, 0.3, 0.5, 1.0)),
         "model.explicit": Choice((0.0, 0.1, 0.3, 0.5, 1.0)),
-        "model.l2": Span(0.003, 0.1, log=True),
+        "model.l2": Span(0.005, 0.2, log=True),
+        "model.weight_l2": Span(5e-6, 5e-4, log=True),
         "solver.learning_rate": Span(0.0005, 0.01, log=True),
     }
 
@@ -249,12 +252,15 @@ class AIMF(nn.Module):
         return self.config.explicit * weight_U[lists.owner] * value_T * word_I[lists.index]
 
     def penalty(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
-        """l2 (|P_u|^2 + |Q_i|^2 + b_u^2 + b_i^2), the mean over the batch's ratings."""
-        total = self.mean.new_zeros(())
+        """l2 (|P_u|^2 + |Q_i|^2 + b_u^2 + b_i^2), the mean over the batch's ratings, and weight_l2 times all other weights'."""
+        others = (
+            weight for name, weight in self.named_parameters() if not name.endswith(("_embedding.weight", "_bias.weight"))
+        )
+        total = self.config.weight_l2 * sum((weight.square().sum() for weight in others), self.mean.new_zeros(()))
         for index_B, side in zip((user, item), SIDES, strict=True):
             square_G = sum(getattr(self, f"{side}_{name}").weight.square().sum(-1) for name in ("embedding", "bias"))
-            total = total + square_G.index_select(0, index_B).mean()
-        return self.config.l2 * total
+            total = total + self.config.l2 * square_G.index_select(0, index_B).mean()
+        return total
 
     @torch.no_grad()
     def begin(self, data: Inputs) -> None:

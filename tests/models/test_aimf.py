@@ -352,11 +352,14 @@ def test_a_random_start_keeps_the_features_as_they_were_drawn():
     assert torch.equal(model.item_embedding.weight, drawn)
 
 
-def test_the_penalty_is_that_of_the_vectors_and_biases_of_every_rating():
-    model, observed = worked(l2=0.5), club().observed
-    penalty = model.penalty(torch.tensor([0, 0]), torch.tensor([0, 3]), observed)
+def test_the_penalty_is_that_of_the_vectors_and_biases_of_every_rating_and_of_every_other_weight_once():
+    model, pairs = worked(l2=0.5, weight_l2=0.0), (torch.tensor([0, 0]), torch.tensor([0, 3]), club().observed)
     mine, first, last = 0.81 + 0.04 + 0.01 + 0.01, 0.64 + 0.09 + 0.04 + 0.09, 0.01 + 0.81 + 0.16 + 0.04
-    assert penalty.item() == pytest.approx(0.5 * (mine + (first + last) / 2))
+    of_ratings = 0.5 * (mine + (first + last) / 2)
+    assert model.penalty(*pairs).item() == pytest.approx(of_ratings)
+    identities, projections = 9 * 3, sum(weight**2 for row in W_N + W_M for weight in row)  # of slides and of attentions
+    of_weights = 0.1 * (identities + projections)
+    assert worked(l2=0.5, weight_l2=0.1).penalty(*pairs).item() == pytest.approx(of_ratings + of_weights)
 
 
 def test_data_without_ratings_are_refused_before_training():

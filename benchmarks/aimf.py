@@ -45,7 +45,7 @@ RUNS = Path("runs/aimf")
 START = {"embedding_dim": 32}, {"learning_rate": 0.003, "learning_rate_decay": 0.9}  # of AIMF's first trial
 EPOCHS = {
     "aimf": {},
-    "aimf by fft": {"correlation": "fft"},
+    "aimf by windows": {"correlation": "windows"},
     "slide alone": {"explicit": 0.0},
     "self-attention alone": {"implicit": 0.0},
     "self-attention on all": {"implicit": 0.0, "neighbours": None},

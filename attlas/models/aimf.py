@@ -60,7 +60,7 @@ class AIMF(nn.Module):
                 there for comparison: ``literal``, the sum of logits times the value, which knows no more of a user than
                 the sum of the query; and ``unslid``, in which the weights sum to 1 and say nothing.
             is_scaled: whether logits are divided by sqrt(D).
-            correlation: how all windows are multiplied at once: by ``windows`` or by ``fft``; equal but for the rounding.
+            correlation: how all windows are multiplied at once: by ``fft`` or by ``windows``; equal but for the rounding.
             projection: ``right`` multiplies D x D matrices to the features; ``left`` U x U and I x I ones, for small data.
             depth: layers of each side's perceptron; 0 leaves the features as they are.
             attention_dim: S, of self-attention.
@@ -74,7 +74,7 @@ class AIMF(nn.Module):
             start: whether the features begin with the directions of non-negative factors, ``nmf``, or at ``random``.
             stddev: spread of a vector's length at the start, about; biases start at zero.
             l2: penalty on both vectors and both biases of every rating.
-            weight_l2: penalty on all other weights, once a batch.
+            weight_l2: penalty on all weights, once a batch.
         """
 
         embedding_dim: int = Field(default=64, ge=1)
@@ -83,7 +83,7 @@ class AIMF(nn.Module):
         explicit: float = Field(default=1.0, ge=0)
         value: Literal["slide", "gate", "raw", "literal", "unslid"] = "slide"
         is_scaled: bool = True
-        correlation: Literal["windows", "fft"] = "windows"
+        correlation: Literal["fft", "windows"] = "fft"
         projection: Literal["right", "left"] = "right"
         depth: int = Field(default=2, ge=0)
         attention_dim: int = Field(default=32, ge=1)
@@ -149,28 +149,35 @@ class AIMF(nn.Module):
         """The rating of each pair, [B]; what users and items are made of is made once for each."""
         user_G, user_row_B = torch.unique(user, return_inverse=True)
         item_H, item_row_B = torch.unique(item, return_inverse=True)
-        codes = self.encode_user(user_G, observed), self.encode_item(item_H, observed)
+        matrix = self.centred(observed)
+        codes = self._user_code(user_G, observed, matrix), self._item_code(item_H, observed, matrix)
         return self.match_pairs(codes[0], user_row_B, codes[1], item_row_B)
 
     def encode_user(self, user: Tensor, observed: Observed) -> Tensor:
         """(P_u, lambda_ex E_u, mu + b_u, 1), then (P~_u, QQ_u / sqrt(D)), side by side, [B, C]."""
-        bias_B1 = self.user_bias(user)
+        return self._user_code(user, observed, self.centred(observed))
+
+    def encode_item(self, item: Tensor, observed: Observed) -> Tensor:
+        """(Q_i, E_i, 1, b_i), then (VV_i, KK_i), side by side, [B, C]; of Q_i as many entries as P_u has."""
+        return self._item_code(item, observed, self.centred(observed))
+
+    def _user_code(self, user: Tensor, observed: Observed, matrix: Matrix) -> Tensor:
+        bias_B1, count_U = self.user_bias(user), observed.count("user")
         parts = [self.user_embedding(user), self.mean + bias_B1, torch.ones_like(bias_B1)]
-        is_known_B1 = self._is_known(user, observed, "user")
+        is_known_B1 = self._is_known(user, count_U)
         if self.config.explicit:
-            parts.insert(1, self.config.explicit * is_known_B1 * self._self_attention(user, observed, "user"))
+            parts.insert(1, self.config.explicit * is_known_B1 * self.user_attention(matrix, count_U, user))
         if self.config.implicit:
             deep_BD, query_BD = self.slide.user_code(self.user_embedding.weight, user)
             parts += [is_known_B1 * deep_BD, query_BD]
         return torch.cat(parts, dim=-1)
 
-    def encode_item(self, item: Tensor, observed: Observed) -> Tensor:
-        """(Q_i, E_i, 1, b_i), then (VV_i, KK_i), side by side, [B, C]; of Q_i as many entries as P_u has."""
-        bias_B1 = self.item_bias(item)
+    def _item_code(self, item: Tensor, observed: Observed, matrix: Matrix) -> Tensor:
+        bias_B1, count_I = self.item_bias(item), observed.count("item")
         parts = [self.item_embedding(item)[:, : self.config.dim], torch.ones_like(bias_B1), bias_B1]
-        is_known_B1 = self._is_known(item, observed, "item")
+        is_known_B1 = self._is_known(item, count_I)
         if self.config.explicit:
-            parts.insert(1, is_known_B1 * self._self_attention(item, observed, "item"))
+            parts.insert(1, is_known_B1 * self.item_attention(matrix.transposed, count_I, item))
         if self.config.implicit:
             value_BE, key_BE = self.slide.item_code(self.item_embedding.weight, item)
             parts += [is_known_B1 * value_BE, key_BE]
@@ -199,29 +206,21 @@ class AIMF(nn.Module):
         """How many columns of the codes are for the inner product: biases, features and self-attention."""
         return self.config.dim + 2 + (self.config.attention_dim if self.config.explicit else 0)
 
-    def _is_known(self, index_B: Tensor, observed: Observed, side: Side) -> Tensor:
+    def _is_known(self, index_B: Tensor, count_G: Tensor) -> Tensor:
         """1 for who has a rating that may be read, 0 for who has none, [B, 1]."""
-        has_any_B = observed.count(side)[index_B] > 0 if self.config.cold == "bias" else torch.ones_like(index_B)
+        has_any_B = count_G[index_B] > 0 if self.config.cold == "bias" else torch.ones_like(index_B)
         return has_any_B.to(self.mean.dtype)[:, None]
 
-    def _self_attention(self, index_B: Tensor, observed: Observed, side: Side) -> Tensor:
-        """E_u or E_i, [B, S]."""
-        attention: MatrixAttention = getattr(self, f"{side}_attention")
-        return attention(self.centred(observed, side), observed.count(side), index_B)
-
-    def centred(self, observed: Observed, side: Side) -> Matrix:
-        """Rc, or its transpose for items: what self-attention reads of each cell, zero where it is hidden."""
-        offsets = {
-            each: table.weight.detach()[:, 0] for each, table in zip(SIDES, (self.user_bias, self.item_bias), strict=True)
-        }
+    def centred(self, observed: Observed) -> Matrix:
+        """Rc: what self-attention reads of each cell, zero where it is hidden."""
+        offsets = [table.weight.detach()[:, 0] for table in (self.user_bias, self.item_bias)]
         if self.config.centre == "mean":
-            offsets = {each: torch.zeros_like(offset) for each, offset in offsets.items()}
+            offsets = [torch.zeros_like(offset) for offset in offsets]
         made = []
-        for own, other in (SIDES, SIDES[::-1]):
-            lists = observed.lists(own)
-            value_T = residuals(lists, observed.values(own), self.mean + offsets[own], offsets[other])
-            made.append((lists, observed.without_hidden(value_T, own)))
-        return Matrix(*(made if side == "user" else made[::-1]))
+        for side, (own, other) in zip(SIDES, (offsets, offsets[::-1]), strict=True):
+            value_T = residuals(observed.lists(side), observed.values(side), self.mean + own, other)
+            made.append((observed.lists(side), observed.without_hidden(value_T, side)))
+        return Matrix(*made)
 
     def shifts(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
         """What each cyclic shift of the item's features adds to the rating, [B, E].
@@ -232,31 +231,28 @@ class AIMF(nn.Module):
         codes = self.encode_user(user, observed)[:, self.plain :], self.encode_item(item, observed)[:, self.plain :]
         return self.config.implicit * self.slide(codes[0], each_B, codes[1], each_B)
 
+    def _heard(self, user: Tensor, item: Tensor, observed: Observed) -> tuple[Matrix, Tensor, Tensor]:
+        """Rc, by how much each pair's user hears each user, [B, U], and what W_3 E_i makes of their rows, [B, S]."""
+        matrix, count_U, count_I = self.centred(observed), observed.count("user"), observed.count("item")
+        found_BS = self._is_known(item, count_I) * self.item_attention(matrix.transposed, count_I, item)
+        weight_BU = self._is_known(user, count_U) * self.user_attention.weights(matrix, count_U, user)
+        return matrix, self.config.explicit * weight_BU, found_BS @ self.user_attention.value.T
+
     def neighbours(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
         """What the ratings of each user add to the rating of each pair by self-attention, the asker's own included, [B, U]."""
-        told = self.centred(observed, "user"), observed.count("user")
-        value_US = self.user_attention.project(*told) @ self.user_attention.value
-        code_BS = self._is_known(item, observed, "item") * self._self_attention(item, observed, "item")
-        weight_BU = self._is_known(user, observed, "user") * self.user_attention.weights(*told, user)
-        return self.config.explicit * weight_BU * (code_BS @ value_US.T)
+        matrix, weight_BU, word_BS = self._heard(user, item, observed)
+        return weight_BU * (word_BS @ self.user_attention.project(matrix, observed.count("user")).T)
 
     def ratings(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
         """What each rating adds to that of the one pair by self-attention among users, [T] in the order of ``by_user``."""
-        attention, told = self.user_attention, (self.centred(observed, "user"), observed.count("user"))
-        lists, value_T = told[0].rows
-        code_S = (self._is_known(item, observed, "item") * self._self_attention(item, observed, "item"))[0]
-        weight_U = (self._is_known(user, observed, "user") * attention.weights(*told, user))[0]
-        if self.config.row_sum == "sqrt":
-            weight_U = weight_U * told[1].clamp(min=1).to(weight_U.dtype).rsqrt()
-        word_I = attention.projection.weight @ (attention.value @ code_S)
-        return self.config.explicit * weight_U[lists.owner] * value_T * word_I[lists.index]
+        ((lists, value_T), _), weight_1U, word_1S = self._heard(user, item, observed)
+        weight_U = weight_1U[0] * self.user_attention.row_scale(observed.count("user"))
+        word_I = self.user_attention.projection.weight @ word_1S[0]
+        return weight_U[lists.owner] * value_T * word_I[lists.index]
 
     def penalty(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
-        """l2 (|P_u|^2 + |Q_i|^2 + b_u^2 + b_i^2), the mean over the batch's ratings, and weight_l2 times all other weights'."""
-        others = (
-            weight for name, weight in self.named_parameters() if not name.endswith(("_embedding.weight", "_bias.weight"))
-        )
-        total = self.config.weight_l2 * sum((weight.square().sum() for weight in others), self.mean.new_zeros(()))
+        """l2 (|P_u|^2 + |Q_i|^2 + b_u^2 + b_i^2), the mean over the batch's ratings, and weight_l2 times all weights'."""
+        total = self.config.weight_l2 * sum((weight.square().sum() for weight in self.parameters()), self.mean.new_zeros(()))
         for index_B, side in zip((user, item), SIDES, strict=True):
             square_G = sum(getattr(self, f"{side}_{name}").weight.square().sum(-1) for name in ("embedding", "bias"))
             total = total + self.config.l2 * square_G.index_select(0, index_B).mean()

@@ -29,6 +29,11 @@ class Matrix(NamedTuple):
     rows: tuple[Ragged, Tensor]
     columns: tuple[Ragged, Tensor]
 
+    @property
+    def transposed(self) -> Matrix:
+        """The same with rows for columns."""
+        return Matrix(self.columns, self.rows)
+
 
 class MatrixAttention(nn.Module):
     """What each row finds among the rows with the most cells.
@@ -71,7 +76,12 @@ class MatrixAttention(nn.Module):
     def project(self, matrix: Matrix, count_G: Tensor) -> Tensor:
         """X, [G, S]."""
         row_GS = sparse_product(*matrix.rows, self.projection.weight, columns=matrix.columns)
-        return row_GS if self.row_sum == "sum" else row_GS * count_G.clamp(min=1).to(row_GS.dtype).rsqrt()[:, None]
+        return self.row_scale(count_G)[:, None] * row_GS
+
+    def row_scale(self, count_G: Tensor) -> Tensor:
+        """By what the sum over each row is multiplied, [G]."""
+        count_G = count_G.clamp(min=1).to(self.query.dtype)
+        return count_G.rsqrt() if self.row_sum == "sqrt" else torch.ones_like(count_G)
 
     def asked(self, count_G: Tensor) -> Tensor:
         """The rows with the most cells, int64[A]."""

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from attlas.models.layers import linear
-from attlas.ops.correlation import correlate, correlate_by_fft
+from attlas.ops.correlation import correlate_by_fft, correlate_by_windows
 from attlas.ops.gram import pair_products
 
 Value = Literal["slide", "gate", "raw", "literal", "unslid"]
-CORRELATIONS = {"windows": correlate, "fft": correlate_by_fft}
+CORRELATIONS = {"fft": correlate_by_fft, "windows": correlate_by_windows}
 
 
 class SlideAttention(nn.Module):
@@ -46,7 +46,7 @@ class SlideAttention(nn.Module):
         *,
         value: Value,
         is_scaled: bool,
-        correlation: Literal["windows", "fft"],
+        correlation: Literal["fft", "windows"],
         projection: Literal["right", "left"],
         depth: int,
     ):

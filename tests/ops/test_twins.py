@@ -447,7 +447,7 @@ CASES = {
     "gram.pair_products": pair_products,
     "gram.sparse_product": sparse_product,
     "gram.residuals": residuals,
-    "correlation.correlate": correlate,
+    "correlation.correlate_by_windows": correlate,
     "correlation.correlate_by_fft": correlate,
     "attention.attend": attend,
     "factors.factorise": factorise,
@@ -470,7 +470,7 @@ SMOOTH = [
     "entries.attentive_sum_of_entries",
 ]
 SMOOTH += ["cells.rectified_product", "cells.rectified_sum", "targets.targeted_sum", "gram.pair_products"]
-SMOOTH += ["correlation.correlate", "correlation.correlate_by_fft", "attention.attend"]
+SMOOTH += ["correlation.correlate_by_windows", "correlation.correlate_by_fft", "attention.attend"]
 
 
 def moved(value: object, dtype: torch.dtype, device: str) -> object:

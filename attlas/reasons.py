@@ -69,7 +69,8 @@ def _inputs_of(scorer: Scorer, item: int, user: int | None, chosen: np.ndarray |
     else:
         mine, asker = np.asarray(chosen), 0
     theirs = inputs.train.by_item[[item]].indices.astype(np.int64)
-    return {
+    matrix = inputs.gather(["observed"], np.array([asker]), target) if "observed" in scorer.names else {}
+    return matrix | {
         "user": torch.tensor([asker], device=inputs.device),
         "item": torch.as_tensor(target, device=inputs.device),
         "user_history": given_history(inputs, mine[mine != item]),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from attlas.data.inputs import Inputs, whole
 from attlas.data.interactions import Interactions
-from attlas.models.protocol import Ranking, Separable, asked_by
+from attlas.models.protocol import Ranking, Separable, asked_by, task_of
 
 DEFAULT_BUDGET = 512 * 2**20
 PAIR_BYTES = 4 * 4 * 1024  # what a pair and the parts it is scored from may take
@@ -77,8 +77,12 @@ class Scorer:
         return torch.cat(parts).float().cpu().numpy() if parts else np.zeros(0, np.float32)
 
     def score_rows(self, data: Interactions) -> np.ndarray:
-        """The score of each row of the same users and items, float32[N]; where the model's task is to rate, a rating."""
-        return self.score(data.user, data.item)
+        """The score of each row of the same users and items, float32[N].
+
+        Where the model's task is to rate, a rating: none is beyond the lowest or the highest of training.
+        """
+        score_N, known = self.score(data.user, data.item), self.train.rating
+        return score_N if known is None or task_of(self.model) != "rating" else score_N.clip(known.min(), known.max())
 
     @torch.inference_mode()
     def score_all(self, user: np.ndarray) -> np.ndarray:
@@ -87,7 +91,7 @@ class Scorer:
         For an item in the user's own history this is the score with that item left in.
         """
         user_V = torch.as_tensor(user, device=self.inputs.device)
-        made = {"user": user_V, "user_history": whole(self.inputs.user_lists, user_V)}
+        made = {"user": user_V, "user_history": whole(self.inputs.user_lists, user_V)} | self._matrix
         return self.score_catalogue(made).float().cpu().numpy()
 
     def score_catalogue(self, made: dict[str, Any]) -> Tensor:
@@ -109,8 +113,14 @@ class Scorer:
             inputs = {"user": user_V[pairs], "item": item_I, "user_history": history.of_pairs(pairs)}
             if "item_history" in self.names:
                 inputs["item_history"] = whole(self.inputs.item_lists, item_I)
+            inputs |= self._matrix
             rows.append(self.model(**{name: inputs[name] for name in self.names}))
         return torch.stack(rows)
+
+    @property
+    def _matrix(self) -> dict[str, Any]:
+        """The whole training matrix with nothing hidden, for a model that asks for it."""
+        return {"observed": self.inputs.observed} if "observed" in self.names else {}
 
     @cached_property
     def item_code(self) -> Tensor:
@@ -120,7 +130,7 @@ class Scorer:
             return self._like.item_code
         with torch.inference_mode():
             item_I = torch.arange(self.inputs.sizes.num_items, device=self.inputs.device)
-            made: dict[str, Any] = {"item": item_I}
+            made: dict[str, Any] = {"item": item_I} | self._matrix
             names = asked_by(self.model, "encode_item")
             if "item_history" in names:
                 made["item_history"] = whole(self.inputs.item_lists, item_I)

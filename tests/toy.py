@@ -23,6 +23,11 @@ QUICK: dict[str, dict[str, Any]] = {
     "expomf": {"config": {"embedding_dim": 4, "prior_start": 0.3}, "epochs": 10},
     "mf": {"config": {"embedding_dim": 2}, "solver": {"learning_rate": 0.1, "l2": 0.02}, "epochs": 12},
     "biased_mf": {"config": {"embedding_dim": 2}, "solver": {"learning_rate": 0.1}, "epochs": 20},
+    "aimf": {
+        "config": {"embedding_dim": 4, "attention_dim": 4},
+        "solver": {"learning_rate": 0.03, "batch_size": 64},
+        "epochs": 10,
+    },
     "gmf": {"config": {"gmf_dim": 4, "stddev": 0.1}, "solver": {"learning_rate": 0.05, "batch_size": 128}, "epochs": 10},
     "mlp": {
         "config": {"mlp_dim": 4, "layers": (8, 4), "stddev": 0.1},

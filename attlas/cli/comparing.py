@@ -10,6 +10,7 @@ from attlas.cli import option, show
 from attlas.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
+    from attlas.comparing.ratings import RatingComparison
     from attlas.evaluation.comparison import Comparison
     from attlas.telling import Teller
 
@@ -53,12 +54,13 @@ def compare(
         return show.show_json(to_dict(found))
     for code in found.protocols:
         show.show_table(lines := rows(found, code), list(lines[0]), title=f"Protocol {code}, split {found.data['split']}, test")
-    return show.show_sentences([*sentences(found), f"open {folder / 'report.html'}; the winner's run is {folder / 'winner'}"])
+    page = next(name for name in ("report.html", "table.md") if (folder / name).is_file())
+    return show.show_sentences([*sentences(found), f"open {folder / page}; the winner's run is {folder / 'winner'}"])
 
 
 def _compared(
     config: Path | None, options: Mapping[str, Mapping[str, Any]], *, out: Path | None, resume: Path | None, tell: Teller
-) -> tuple[Comparison, Path]:
+) -> tuple[Comparison | RatingComparison, Path]:
     """Compare, and return what was found and the folder in which it lies.
 
     Raises:

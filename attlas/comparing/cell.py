@@ -61,15 +61,15 @@ def run_cell(
             are always made; where nothing is drawn at random one fit is enough.
         fixed: settings that are not searched, such as ``model.embedding_dim``.
     """
-    searched = _search(experiment, split, folder, trials, seconds, fixed, tell)
+    searched = search_settings(experiment, split, folder, trials, seconds, fixed, tell)
     reports, facts = zip(*_fits(searched, split, folder, seeds, seconds, name, tell), strict=True)
     return Contender(
         name,
         experiment.model["name"],
         is_baseline=False,
-        is_random=_draws(experiment),
+        is_random=draws(experiment),
         experiment=searched.experiment.to_dict(),
-        valid=_chosen_by(searched),
+        valid=chosen_by(searched),
         tried=tuple(tried.to_dict() for tried in searched.tried),
         seeds=tuple(fact["seed"] for fact in facts),
         reports=reports,
@@ -83,7 +83,8 @@ def run_cell(
     )
 
 
-def _chosen_by(searched: Searched) -> dict[str, Any]:
+def chosen_by(searched: Searched) -> dict[str, Any]:
+    """By what the settings won: metric, value and epoch on the validation part."""
     return {"metric": searched.experiment.metric, "value": searched.best.value, "epoch": searched.best.epoch}
 
 
@@ -95,17 +96,17 @@ def _fits(
     experiment = searched.experiment
     fits: list[tuple[dict[str, Report], dict[str, Any]]] = []
     first = experiment.training.seed
-    wanted = seeds if _draws(experiment) else 1
+    wanted = seeds if draws(experiment) else 1
     for seed in range(first, first + wanted):
         if fits and left is not None and left < max(facts["again_seconds"] for _, facts in fits):
             tell.say(f"{name}: time is over after {len(fits)} of {wanted} seeds")
             break
-        fits.append(_fit(experiment, split, seed, folder, _chosen_by(searched), tell, name, is_first=not fits))
+        fits.append(_fit(experiment, split, seed, folder, chosen_by(searched), tell, name, is_first=not fits))
         left = None if left is None else left - fits[-1][1]["wall_seconds"]
     return fits
 
 
-def _search(
+def search_settings(
     experiment: Experiment,
     split: Split,
     folder: Path,
@@ -114,6 +115,7 @@ def _search(
     fixed: Collection[str],
     tell: Teller,
 ) -> Searched:
+    """The settings that win on validation, searched once; a finished search is read again."""
     path = folder / "searched.json"
     if path.is_file():
         return _searched(path)
@@ -133,7 +135,7 @@ def _searched(path: Path) -> Searched:
         raise ArtefactError(f"{path} is not whole ({error}); delete it, and it will be made anew") from error
 
 
-def _draws(experiment: Experiment) -> bool:
+def draws(experiment: Experiment) -> bool:
     """Whether another seed gives another model: what is solved in one epoch draws nothing."""
     tiny = model_class(experiment.model["name"])(Sizes(1, 1), experiment.model_config())
     return not make_solver(tiny, experiment.solver).one_epoch

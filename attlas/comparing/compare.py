@@ -28,6 +28,7 @@ from attlas.auditing.together import audit_together
 from attlas.comparing.cell import run_cell
 from attlas.comparing.plan import Entrant, Plan
 from attlas.comparing.predicting import refuse_too_slow
+from attlas.comparing.ratings import RatingComparison, compare_ratings
 from attlas.comparing.tables import latex, markdown, to_dict
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, AttlasError, ConfigError, Interrupted, MissingExtra, TooLarge
@@ -58,7 +59,7 @@ def compare(
     contenders: Mapping[str, Mapping[str, Any]] | None = None,
     tell: Teller | None = None,
     **settings: Any,
-) -> Comparison:
+) -> Comparison | RatingComparison:
     """Compare models with the ladder of baselines on one split; the same call goes on after a kill.
 
     Args:
@@ -84,7 +85,7 @@ def compare(
     return run_plan(Plan.of(tables), data=None if is_path else data, out=out, tell=tell)
 
 
-def run_plan(plan: Plan, *, out: str | Path, data: Any = None, tell: Teller | None = None) -> Comparison:
+def run_plan(plan: Plan, *, out: str | Path, data: Any = None, tell: Teller | None = None) -> Comparison | RatingComparison:
     """Run a comparison, or go on with it where it was stopped.
 
     Raises:
@@ -101,6 +102,8 @@ def run_plan(plan: Plan, *, out: str | Path, data: Any = None, tell: Teller | No
     if lock is None:
         raise ArtefactError(f"another process works on {folder}; wait for it, or choose another --out")
     with lock:
+        if plan.task == "rating":
+            return compare_ratings(plan, split, folder, tell)
         contenders, skipped = _run_all(plan, split, folder, tell)
         if not contenders:
             raise ConfigError("no model was left to compare: " + "; ".join(each.reason for each in skipped))

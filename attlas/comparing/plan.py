@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -22,6 +22,10 @@ from attlas.models.protocol import task_of
 from attlas.settings import build
 
 LADDER = ("popularity", "ease", "itemknn", "slim", "ials", "mf")  # the quick ones first; they leave time to the others
+RATERS: dict[str, dict[str, Any]] = {  # the ladder of a comparison of ratings, by name
+    "biases": {"name": "biased_mf", "embedding_dim": 0},
+    "biased_mf": {"name": "biased_mf"},
+}
 DEFAULT = ("delf",)
 RESERVED = ("winner", "plan.json", "comparison.json", "table.md", "table.tex", "report.html")  # of the comparison itself
 OWN_TRAINING = ("epochs", "patience")  # what a variant may have for itself; all else is alike for all
@@ -39,7 +43,8 @@ class CompareConfig:
         trials: settings tried per model at most, the first with the defaults.
         budget: time for everything, such as 10m or 2h, in equal shares of what is left; None means as long as it takes.
         seeds: fits per model with the settings that won, where anything is drawn at random.
-        metric: by which validation chooses and the table is ordered, in full ranking.
+        metric: by which validation chooses and the table is ordered, in full ranking; among models of ratings it is their
+            error, rmse where nobody says otherwise.
         protocol: codes beside full; () means ncf where the files give candidates.
         k: the cut-offs.
         refit: whether the last fits learn from the validation part too.
@@ -153,6 +158,20 @@ class Plan:
         tables = {"data": dataclasses.asdict(self.data), "compare": dataclasses.asdict(self.compare)}
         return {**tables, "contenders": self.contenders}
 
+    @property
+    def task(self) -> Literal["ranking", "rating"]:
+        """What the models' scores are: ``rating`` where every model that was asked for predicts ratings."""
+        models = [name for name in self.compare.models if name not in self.contenders]
+        models += [tables.get("model", {}).get("name", name) for name, tables in self.contenders.items()]
+        rates = [task_of(model_class(model)) == "rating" for model in models if model in MODELS]
+        return "rating" if rates and all(rates) else "ranking"
+
+    @property
+    def metric(self) -> str:
+        """The leading metric, or the leading error."""
+        is_left_alone = self.task == "rating" and self.compare.metric == LEADING["ranking"]
+        return LEADING["rating"] if is_left_alone else self.compare.metric
+
     def entrants(self, *, has_candidates: bool) -> list[Entrant]:
         """Who takes part, the ladder first.
 
@@ -161,24 +180,26 @@ class Plan:
         """
         config = self.compare
         self._refuse_unknown()
-        ladder = [name for name in LADDER if name not in (*config.without, *self.contenders)]
+        rungs = RATERS if self.task == "rating" else {name: {"name": name} for name in LADDER}
+        ladder = {name: model for name, model in rungs.items() if name not in (*config.without, *self.contenders)}
         others = [name for name in config.models if name not in (*ladder, *self.contenders)]
-        named = {name: {"model": {"name": name}} for name in (*ladder, *others)}
+        named = {name: {"model": model} for name, model in (ladder | {name: {"name": name} for name in others}).items()}
         for name, tables in self.contenders.items():
             named[name] = {**tables, "model": {"name": name, **tables.get("model", {})}}
         return [self._entrant(name, tables, has_candidates) for name, tables in named.items()]
 
     def _refuse_unknown(self) -> None:
         for name in (*self.compare.models, *self.compare.without):
-            if name not in (*MODELS, *self.contenders):
+            if name not in (*MODELS, *RATERS, *self.contenders):
                 raise ConfigError(f"[compare] names {name!r}; {nearest(name, (*MODELS, *self.contenders))}")
         for name in self.compare.without:
-            if name not in LADDER:
+            if name not in (RATERS if self.task == "rating" else LADDER):
                 raise ConfigError(f"[compare] without {name!r}: it is not of the ladder; leave it out of models instead")
 
     def _entrant(self, name: str, tables: Mapping[str, Any], has_candidates: bool) -> Entrant:
-        config, model = self.compare, tables["model"]
-        _refuse_ratings(name, str(model["name"]))
+        config, model, is_rating = self.compare, tables["model"], self.task == "rating"
+        if not is_rating:
+            _refuse_ratings(name, str(model["name"]))
         codes = config.protocol or (("full", "ncf") if has_candidates else ("full",))
         experiment = Experiment.of(
             {
@@ -186,17 +207,15 @@ class Plan:
                 "model": model,
                 "solver": tables.get("solver", {}),
                 "training": {
-                    **{
-                        key: getattr(config, key)
-                        for key in ("epochs", "patience", "metric", "refit", "seed", "device", "memory")
-                    },
+                    **{key: getattr(config, key) for key in ("epochs", "patience", "refit", "seed", "device", "memory")},
+                    "metric": self.metric,
                     **tables.get("training", {}),
                 },
-                "evaluation": {"protocol": tuple(dict.fromkeys(("full", *codes))), "k": config.cuts},
+                "evaluation": {} if is_rating else {"protocol": tuple(dict.fromkeys(("full", *codes))), "k": config.cuts},
             }
         )
         fixed = [f"model.{key}" for key in model if key != "name"] + [f"solver.{key}" for key in tables.get("solver", {})]
-        is_baseline = name in LADDER and name not in self.contenders
+        is_baseline = name in (RATERS if is_rating else LADDER) and name not in self.contenders
         return Entrant(name, experiment, tuple(fixed), is_baseline)
 
 
@@ -227,4 +246,4 @@ def _checked(name: str, tables: Any) -> dict[str, dict[str, Any]]:
 
 def _refuse_ratings(name: str, model: str) -> None:
     if task_of(model_class(model)) == "rating":
-        raise ConfigError(f"{name} predicts ratings, and a comparison is one of rankings; leave it out, or fit it by itself")
+        raise ConfigError(f"{name} predicts ratings, and the others rank; compare models of ratings among themselves")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from attlas.comparing.ratings import RatingComparison
 from attlas.evaluation.breakdown import Breakdown
 from attlas.evaluation.comparison import Comparison, Contender
 from attlas.evaluation.naming import metric_name
@@ -25,12 +26,14 @@ IN_MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: f"\\{sign}" for 
 COSTS = ("Validation", "Trials", "Search", "One fit")
 
 
-def rows(comparison: Comparison, protocol: str) -> list[dict[str, Any]]:
+def rows(comparison: Comparison | RatingComparison, protocol: str) -> list[dict[str, Any]]:
     """One row per contender under one protocol, best first, for the terminal.
 
     Raises:
         ConfigError: nobody was measured under it, or their numbers do not compare.
     """
+    if isinstance(comparison, RatingComparison):
+        return comparison.rows()
     table = standings(comparison, protocol)
     lead, *beside = table.metrics
     found = []
@@ -45,8 +48,10 @@ def rows(comparison: Comparison, protocol: str) -> list[dict[str, Any]]:
     return found
 
 
-def sentences(comparison: Comparison) -> list[str]:
+def sentences(comparison: Comparison | RatingComparison) -> list[str]:
     """Who won on validation and what that reached, the pairs that matter, and who did not take part."""
+    if isinstance(comparison, RatingComparison):
+        return comparison.sentences()
     said = [chosen(comparison), *(f"{pair.sentence()}." for pair in deciding_pairs(comparison))]
     return said + [f"{each.name} did not take part: {each.reason}" for each in comparison.skipped]
 
@@ -71,8 +76,10 @@ def latex(comparison: Comparison) -> str:
     return "% \\usepackage{booktabs}\n" + "\n".join(_latex_table(comparison, code) for code in comparison.protocols)
 
 
-def to_dict(comparison: Comparison) -> dict[str, Any]:
+def to_dict(comparison: Comparison | RatingComparison) -> dict[str, Any]:
     """Everything, ready for JSON; what is not a finite number is None."""
+    if isinstance(comparison, RatingComparison):
+        return comparison.to_dict()
     found = {
         "metric": comparison.metric,
         "protocols": list(comparison.protocols),

@@ -16,10 +16,11 @@ from scipy import sparse
 from torch import Tensor
 
 from attlas.data.interactions import Interactions
+from attlas.data.observed import Observed
 from attlas.errors import ConfigError, DataError, nearest
 from attlas.ops.ragged import Ragged
 
-NAMES = ("user", "item", "user_history", "item_history")
+NAMES = ("user", "item", "user_history", "item_history", "observed")
 LeaveOut = Literal["remove", "matched", "keep"]
 FULL_TABLE_SHARE = 0.25
 
@@ -105,6 +106,18 @@ class Inputs:
         """The sorted users of every item."""
         return _ragged(self.train.by_item, self.device)
 
+    @cached_property
+    def observed(self) -> Observed:
+        """The whole matrix with nothing hidden; where a pair has several ratings, their mean."""
+        lists, rating = self.user_lists, self.train.rating
+        value_T = torch.ones(len(lists.index), device=self.device)
+        if rating is not None:
+            user_N, item_N = (torch.from_numpy(index).to(self.device) for index in (self.train.user, self.train.item))
+            entry_N = lists.find(user_N, item_N).cpu().numpy()
+            total_T = np.bincount(entry_N, weights=rating, minlength=len(lists.index))
+            value_T.copy_(torch.from_numpy(total_T / np.bincount(entry_N, minlength=len(lists.index))))
+        return Observed.of(lists, self.item_lists, value_T)
+
     def gather(
         self,
         names: Sequence[str],
@@ -114,14 +127,14 @@ class Inputs:
         leave_out: LeaveOut = "remove",
         rng: np.random.Generator | None = None,
     ) -> dict[str, Any]:
-        """The named inputs of B pairs. Histories come without the pair's own target.
+        """The named inputs of B pairs. Histories come without the pair's own target, the whole matrix without those of all.
 
         Args:
             names: a choice of ``NAMES``.
             user, item: int64[B], indices.
             leave_out: ``remove`` takes the target out of the pair's two histories; ``matched`` also takes one random entry
                 out of each history that does not hold the target, so that no length tells the label; ``keep`` takes
-                out nothing.
+                out nothing, from the whole matrix neither.
             rng: needed by ``matched``.
 
         Raises:
@@ -140,6 +153,8 @@ class Inputs:
                 made[name] = self._history(self.user_lists, user_B, item_B, leave_out, rng)
             elif name == "item_history":
                 made[name] = self._history(self.item_lists, item_B, user_B, leave_out, rng)
+            elif name == "observed":
+                made[name] = self.observed if leave_out == "keep" else self.observed.hide(user_B, item_B)
             else:
                 raise ConfigError(f"no input is called {name!r}; {nearest(name, NAMES)}")
         return made

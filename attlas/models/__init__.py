@@ -18,6 +18,7 @@ MODELS = {
     "expomf": "ExpoMF",
     "mf": "MF",
     "biased_mf": "BiasedMF",
+    "aimf": "AIMF",
     "fism": "FISM",
     "nais": "NAIS",
     "gmf": "GMF",

@@ -74,6 +74,15 @@ class Beginning(Protocol):
 
 
 @runtime_checkable
+class Penalised(Protocol):
+    """A model with a regulariser of its own, which gradient descent adds to the loss of each batch."""
+
+    def penalty(self, **inputs: Any) -> Tensor:
+        """From the inputs of ``forward`` to a scalar."""
+        ...
+
+
+@runtime_checkable
 class Fusing(Protocol):
     """A model that can start from others, trained by themselves, that are parts of it."""
 

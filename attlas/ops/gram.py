@@ -74,6 +74,68 @@ def pair_products_reference(left_GD: Tensor, right_ED: Tensor, left_B: Tensor, r
     return (left_GD @ right_ED.T)[left_B, right_B]
 
 
+def sparse_product(rows: Ragged, value_T: Tensor, table_ED: Tensor, *, columns: tuple[Ragged, Tensor] | None = None) -> Tensor:
+    """The product of a sparse matrix, given by its rows, with a table, [G, D]; a gradient flows to the table alone.
+
+    Args:
+        rows: which cells are filled.
+        value_T: what stands in each of them, [T].
+        table_ED: what is summed.
+        columns: the same matrix by its columns, which the gradient sums by; without it they are sorted out on the way back.
+    """
+    return _SparseProduct.apply(table_ED, rows, value_T.detach(), columns)
+
+
+def sparse_product_reference(
+    rows: Ragged, value_T: Tensor, table_ED: Tensor, *, columns: tuple[Ragged, Tensor] | None = None
+) -> Tensor:
+    """``sparse_product``, from the whole matrix."""
+    matrix_GE = torch.zeros(rows.count, rows.width, dtype=table_ED.dtype, device=table_ED.device)
+    matrix_GE[rows.owner, rows.index] = value_T.detach()
+    return matrix_GE @ table_ED
+
+
+class _SparseProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table_ED: Tensor, rows: Ragged, value_T: Tensor, columns: tuple[Ragged, Tensor] | None) -> Tensor:
+        ctx.rows, ctx.value_T, ctx.columns = rows, value_T, columns
+        return _sum_cells(rows.start, rows.index, value_T, table_ED)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        if ctx.columns:
+            columns, value_T = ctx.columns
+            return _sum_cells(columns.start, columns.index, value_T.detach(), grads[0]), None, None, None
+        first_E1, row_T, entry_T = ctx.rows.transposed
+        return _sum_cells(first_E1, row_T, ctx.value_T[entry_T], grads[0]), None, None, None
+
+
+def _sum_cells(start_G1: Tensor, index_T: Tensor, value_T: Tensor, table_ED: Tensor) -> Tensor:
+    """The sum over each row's cells of what stands in them times the row of the table at their place, [G, D]."""
+    out_GD = table_ED.new_zeros(len(start_G1) - 1, table_ED.shape[1])
+    if table_ED.device.type != "cpu":
+        owner_T = torch.repeat_interleave(torch.arange(len(out_GD), device=start_G1.device), start_G1.diff())
+        return out_GD.index_add_(0, owner_T, value_T[:, None] * table_ED[index_T])
+    call(_cpu.sum_cells, start_G1, index_T, value_T.to(table_ED.dtype), table_ED, out_GD)
+    return out_GD
+
+
+def residuals(rows: Ragged, value_T: Tensor, row_G: Tensor, column_E: Tensor) -> Tensor:
+    """What stands in each cell of a sparse matrix less a number of its row and one of its column, [T]; not differentiable."""
+    if value_T.device.type != "cpu":
+        return (value_T - row_G[rows.owner] - column_E[rows.index]).detach()
+    out_T = row_G.new_empty(len(value_T))
+    call(_cpu.residuals, rows.start, rows.index, value_T.to(row_G.dtype), row_G, column_E, out_T)
+    return out_T
+
+
+def residuals_reference(rows: Ragged, value_T: Tensor, row_G: Tensor, column_E: Tensor) -> Tensor:
+    """``residuals``, cell by cell."""
+    cells = zip(value_T.tolist(), rows.owner.tolist(), rows.index.tolist(), strict=True)
+    row, column = row_G.tolist(), column_E.tolist()
+    return torch.tensor([value - row[g] - column[e] for value, g, e in cells], dtype=row_G.dtype)
+
+
 class _PairProducts(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *given: Any) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from attlas.data.inputs import Inputs
-from attlas.models.protocol import Beginning
+from attlas.models.protocol import Beginning, Penalised
 from attlas.training.checkpoint import Checkpoint, Progress
 from attlas.training.objectives import Objective
 from attlas.training.patience import Patience
@@ -89,7 +89,7 @@ class Descent:
         self.epochs_done = 0
 
     def epoch(self, model: nn.Module, data: Inputs, rng: np.random.Generator) -> float:
-        """Show every batch once; the mean loss is weighted by pairs."""
+        """Show every batch once; the mean loss, without a penalty of the model's own, is weighted by pairs."""
         total, pairs = 0.0, 0
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * self.learning_rate_decay**self.epochs_done
@@ -97,8 +97,9 @@ class Descent:
         model.train()
         for number, batch in enumerate(self.objective.batches(data, model, rng), start=1):
             loss = self.objective.loss(model, batch)
+            total_loss = loss + model.penalty(**batch.inputs) if isinstance(model, Penalised) else loss
             self.optimizer.zero_grad()
-            loss.backward()
+            total_loss.backward()
             self.optimizer.step()
             total += loss.item() * len(batch.label)
             pairs += len(batch.label)

@@ -55,7 +55,10 @@ class _Half:
 
 
 def _of_pairs(given: Any, pairs: Tensor) -> Any:
-    return given.of_pairs(pairs) if isinstance(given, History) else given.index_select(0, pairs)
+    """Of a history or an index what some of the pairs ask for; anything else is the same for all of them."""
+    if isinstance(given, History):
+        return given.of_pairs(pairs)
+    return given.index_select(0, pairs) if isinstance(given, Tensor) else given
 
 
 def distinct_askers(asked: dict[str, Any]) -> tuple[Tensor, Tensor]:

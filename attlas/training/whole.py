@@ -17,7 +17,10 @@ from torch import Tensor, nn
 from attlas.data.inputs import Inputs, whole
 from attlas.errors import ConfigError
 from attlas.models.protocol import InnerProduct, asked_by
-from attlas.training.objectives import Batch, left_out_by
+from attlas.training.grouping import in_blocks
+from attlas.training.objectives import LARGEST_BATCH, SMALLEST_BATCH, Batch, left_out_by
+
+LEAST_BATCHES = 50  # of ratings in an epoch, where the data allow it
 
 
 class Block(NamedTuple):
@@ -96,29 +99,32 @@ class Ratings:
     """Squared error of every rating once an epoch, for models whose score is a rating.
 
     Attributes:
-        batch_size: ratings in a batch.
+        batch_size: ratings in a batch; None takes the largest power of two, from 256 to 16,384, that leaves an epoch at least
+            50 batches.
     """
 
-    batch_size: int = Field(default=1024, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
 
     def count(self, data: Inputs) -> int:
         """The number of batches in an epoch."""
-        return -(-len(data.train) // self.batch_size)
+        return -(-len(data.train) // self._size(data))
 
     def batches(self, data: Inputs, model: nn.Module, rng: np.random.Generator) -> Iterator[Batch]:
         """The ratings in random order."""
         train = data.train
         if train.rating is None:
             raise ConfigError("objective 'ratings' needs ratings, and these data have none; name their column with --rating")
-        order = rng.permutation(len(train))
-        for first in range(0, len(order), self.batch_size):
-            rows = order[first : first + self.batch_size]
+        for rows in in_blocks(len(train), self._size(data), rng):
             inputs = data.gather(asked_by(model), train.user[rows], train.item[rows], leave_out=left_out_by(model), rng=rng)
             yield Batch(inputs, torch.from_numpy(train.rating[rows]).to(data.device))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean squared error."""
         return (model(**batch.inputs) - batch.label).square().mean()
+
+    def _size(self, data: Inputs) -> int:
+        fitting = max(len(data.train) // LEAST_BATCHES, SMALLEST_BATCH)
+        return self.batch_size or min(2 ** (fitting.bit_length() - 1), LARGEST_BATCH)
 
 
 def _half(data: Inputs, model: nn.Module, side: str, users: np.ndarray | None = None) -> dict[str, Any]:

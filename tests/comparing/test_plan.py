@@ -46,7 +46,7 @@ def test_every_model_gets_the_same_epochs_seed_and_metric() -> None:
         ({"compare": {"trails": 3}}, "no setting 'trails'; did you mean 'trials'"),
         ({"compare": {"models": ("delph",)}}, "names 'delph'; did you mean 'delf'"),
         ({"compare": {"without": ("delf",)}}, "not of the ladder"),
-        ({"compare": {"models": ("biased_mf",)}}, "predicts ratings"),
+        ({"compare": {"models": ("delf", "biased_mf")}}, "biased_mf predicts ratings, and the others rank"),
         ({"compare": {"budget": "soon"}}, "soon"),
         ({"compare": {"metric": "sampled_ndcg@10"}}, "for validation alone.* write 'ndcg@10'"),
         ({"contenders": {"../x": {"model": {"name": "ease"}}}}, "cannot be the name of a folder"),
@@ -68,3 +68,22 @@ def test_what_does_not_fit_is_refused_before_anything_runs(tables: dict, said: s
 )
 def test_the_configuration_is_read(path: Path) -> None:
     assert Plan.from_file(path).entrants(has_candidates=True)
+
+
+def test_models_of_ratings_are_held_against_biases_and_biased_mf_by_their_error() -> None:
+    plan = Plan.of(
+        {"compare": {"models": ("aimf",)}, "contenders": {"printed": {"model": {"name": "aimf", "value": "literal"}}}}
+    )
+    made = plan.entrants(has_candidates=False)
+    assert (plan.task, plan.metric) == ("rating", "rmse")
+    assert [(each.name, each.is_baseline) for each in made] == [
+        ("biases", True),
+        ("biased_mf", True),
+        ("aimf", False),
+        ("printed", False),
+    ]
+    assert {(each.experiment.task, each.experiment.metric) for each in made} == {("rating", "rmse")}
+    assert made[0].fixed == ("model.embedding_dim",)
+    without = Plan.of({"compare": {"models": ("aimf",), "without": ("biases",), "metric": "mae"}})
+    assert [each.name for each in without.entrants(has_candidates=False)] == ["biased_mf", "aimf"]
+    assert without.metric == "mae"

@@ -5,6 +5,7 @@ import torch
 from attlas.data.inputs import NAMES, History, Inputs, Sizes
 from attlas.errors import ConfigError, DataError
 from attlas.models.delf import DELF
+from attlas.models.protocol import asked_by
 from tests.toy import chosen_by, two_tastes
 
 LISTS = [[0, 1, 3], [1], [], [0, 2]]
@@ -92,8 +93,9 @@ def test_a_few_pairs_with_a_table_of_their_own_score_as_among_many_with_the_whol
     model = DELF(Sizes(16, 16), DELF.Config(embedding_dim=4, attention_dim=3, layers=(5,), stddev=1.0)).double()
     inputs = Inputs(train)
     user, item = np.random.default_rng(1).integers(0, 16, (2, 24))
-    many = inputs.gather(NAMES, user, item)
-    few = [inputs.gather(NAMES, user[place : place + 2], item[place : place + 2]) for place in range(0, 24, 2)]
+    names = asked_by(model)
+    many = inputs.gather(names, user, item)
+    few = [inputs.gather(names, user[place : place + 2], item[place : place + 2]) for place in range(0, 24, 2)]
     assert len(many["user_history"].distinct) == 16
     assert all(len(made["user_history"].distinct) < 16 for made in few)
     torch.testing.assert_close(torch.cat([model(**made) for made in few]), model(**many), rtol=0, atol=1e-12)

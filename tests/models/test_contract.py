@@ -20,6 +20,8 @@ every_model = pytest.mark.parametrize("name", MODELS)
 with_history = pytest.mark.parametrize(
     "name", [name for name in MODELS if any(asked.endswith("history") for asked in asked_by(model_class(name)))]
 )
+alone = pytest.mark.parametrize("name", [name for name in MODELS if "observed" not in asked_by(model_class(name))])
+of_the_matrix = pytest.mark.parametrize("name", [name for name in MODELS if "observed" in asked_by(model_class(name))])
 descending = pytest.mark.parametrize("name", [name for name in MODELS if not getattr(model_class(name), "Solvers", {})])
 SPLIT = two_tastes()
 ALL_PAIRS = tuple(places.ravel() for places in np.meshgrid(np.arange(16), np.arange(16), indexing="ij"))
@@ -40,7 +42,7 @@ def test_popularity_cannot_tell_the_two_tastes_apart():
     assert (margins(fitted("popularity")) == 0).all()
 
 
-@every_model
+@alone
 def test_a_pairs_score_ignores_its_batch_mates(name):
     scorer, (user, item) = fitted(name).scorer, ALL_PAIRS
     together = scorer.score(user, item)
@@ -49,9 +51,21 @@ def test_a_pairs_score_ignores_its_batch_mates(name):
         np.testing.assert_allclose(alone, together[pair : pair + 1], rtol=1e-5, atol=1e-6)
 
 
+@of_the_matrix
+def test_pairs_are_scored_as_if_none_of_those_together_had_been_in_the_matrix(name):
+    scorer, train = fitted(name).scorer, fitted(name).inputs.train
+    draw = np.random.default_rng(1)
+    for _ in range(4):
+        rows = draw.permutation(len(train))[:12]
+        pairs = train.user[rows], train.item[rows]
+        rebuilt = Inputs(train.take(np.setdiff1d(np.arange(len(train)), rows)))
+        np.testing.assert_allclose(scorer.score(*pairs), Scorer(scorer.model, rebuilt).score(*pairs), rtol=1e-5, atol=1e-6)
+
+
 @every_model
 def test_a_pairs_score_ignores_the_order_of_the_history(name):
-    train = SPLIT.train.take(np.random.default_rng(1).permutation(len(SPLIT.train)))
+    train = fitted(name).inputs.train
+    train = train.take(np.random.default_rng(1).permutation(len(train)))
     shuffled = Scorer(fitted(name).model, Inputs(train))
     np.testing.assert_array_equal(shuffled.score(*ALL_PAIRS), fitted(name).scorer.score(*ALL_PAIRS))
 
@@ -68,7 +82,7 @@ def test_a_trained_pair_is_scored_as_if_its_row_had_never_been_there(name):
 @every_model
 def test_the_whole_catalogue_scores_unseen_pairs_as_one_by_one(name):
     scorer, (user, item) = fitted(name).scorer, ALL_PAIRS
-    is_unseen = SPLIT.train.by_user.toarray()[user, item] == 0
+    is_unseen = fitted(name).inputs.train.by_user.toarray()[user, item] == 0
     catalogue = scorer.score_all(np.arange(16))
     assert catalogue.shape == (16, 16)
     assert catalogue.dtype == np.float32
@@ -98,7 +112,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(name):
 @descending
 def test_another_seed_gives_other_weights_everywhere(name):
     one, other = weights_of(fitted(name)), weights_of(trained(name, seed=2))
-    assert all(one[tensor] != other[tensor] for tensor in one)
+    assert all(one[tensor] != other[tensor] for tensor, _ in fitted(name).model.named_parameters())
 
 
 @every_model

@@ -298,6 +298,50 @@ def inner_products(rng):
     }
 
 
+def sparse_product(rng):
+    """Now with the matrix by its columns too, now without."""
+    rows = random_lists(rng)
+    value_T = torch.from_numpy(rng.standard_normal(len(rows.index)))
+    first_E1, row_T, entry_T = rows.transposed
+    columns = (Ragged(first_E1, row_T, rows.count), value_T[entry_T]) if rng.random() < 0.5 else None
+    return {"rows": rows, "value_T": value_T, "table_ED": random_values(rng, rows.width), "columns": columns}
+
+
+def residuals(rng):
+    rows = random_lists(rng)
+    sizes = {"value_T": len(rows.index), "row_G": rows.count, "column_E": rows.width}
+    return {"rows": rows} | {name: torch.from_numpy(rng.standard_normal(size)) for name, size in sizes.items()}
+
+
+def factorise(rng):
+    """Non-negative cells, among them zeros; rows and columns that nobody knows anything of."""
+    rows = random_lists(rng)
+    dim, value_T = int(rng.integers(1, 4)), torch.from_numpy(rng.integers(0, 6, len(rows.index)).astype(np.float64))
+    tables = {
+        "left_GD": torch.from_numpy(rng.random((rows.count, dim))),
+        "right_ED": torch.from_numpy(rng.random((rows.width, dim))),
+    }
+    return {**tables, "rows": rows, "value_T": value_T, "steps": int(rng.integers(0, 4))}
+
+
+def correlate(rng):
+    """Odd and even sizes, equal and unequal ones; rows that no pair names, and rows that many do."""
+    size, pairs = int(rng.integers(1, 12)), int(rng.integers(1, 12))
+    left_GD = torch.from_numpy(rng.standard_normal((int(rng.integers(1, 6)), int(rng.integers(1, size + 1)))))
+    right_HE = torch.from_numpy(rng.standard_normal((int(rng.integers(1, 6)), size)))
+    left_B, right_B = (torch.from_numpy(rng.integers(0, len(table), pairs)) for table in (left_GD, right_HE))
+    return {"left_GD": left_GD, "left_B": left_B, "right_HE": right_HE, "right_B": right_B}
+
+
+def attend(rng):
+    """Now one block, now one row a block and many of them."""
+    rows, asked, dim, wide = (int(number) for number in rng.integers(1, 7, 4))
+    shapes = {"query_GD": (rows, dim), "key_AD": (asked, dim), "value_AE": (asked, wide)}
+    return {name: torch.from_numpy(rng.standard_normal(shape)) for name, shape in shapes.items()} | {
+        "scale": float(rng.random())
+    }
+
+
 def deal_cells(rng):
     num_users, num_items, count = (int(number) for number in rng.integers(1, (30, 200, 200)))
     return {
@@ -470,6 +514,12 @@ CASES = {
     "gram.cooccurrence": cooccurrence,
     "gram.inner_products": inner_products,
     "gram.pair_products": pair_products,
+    "gram.sparse_product": sparse_product,
+    "gram.residuals": residuals,
+    "correlation.correlate_by_windows": correlate,
+    "correlation.correlate_by_fft": correlate,
+    "attention.attend": attend,
+    "factors.factorise": factorise,
     "ridge.ridge_rows": ridge_rows,
     "ridge.ridge_rows_nearly": ridge_rows_nearly,
     "packed.outer_products": outer_products,
@@ -493,6 +543,7 @@ SMOOTH = [
     "entries.attentive_sum_of_entries",
 ]
 SMOOTH += ["cells.rectified_product", "cells.rectified_sum", "targets.targeted_sum", "gram.pair_products"]
+SMOOTH += ["correlation.correlate_by_windows", "correlation.correlate_by_fft", "attention.attend"]
 
 
 def moved(value: object, dtype: torch.dtype, device: str) -> object:

@@ -71,3 +71,31 @@ def weighted_sums(first_G1, pair_B, weight_B, table_ED, place_B, out_GD):
             for d in range(out_D.shape[0]):
                 out_D[d] += q * a[d]
             p += 1
+
+
+@njit(cache=True, parallel=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def sum_cells(start_G1, index_T, value_T, table_ED, out_GD):
+    """out[g] += sum over the cells of g of value * the table's row at their place."""
+    for g in prange(start_G1.shape[0] - 1):
+        out_D = out_GD[g]
+        t, last = start_G1[g], start_G1[g + 1]
+        # Four cells at a time: the sum so far is read and written once for all of them.
+        while t + 4 <= last:
+            a, b, c, e = table_ED[index_T[t]], table_ED[index_T[t + 1]], table_ED[index_T[t + 2]], table_ED[index_T[t + 3]]
+            p, q, r, s = value_T[t], value_T[t + 1], value_T[t + 2], value_T[t + 3]
+            for d in range(out_D.shape[0]):
+                out_D[d] += (p * a[d] + q * b[d]) + (r * c[d] + s * e[d])
+            t += 4
+        while t < last:
+            a, p = table_ED[index_T[t]], value_T[t]
+            for d in range(out_D.shape[0]):
+                out_D[d] += p * a[d]
+            t += 1
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def residuals(start_G1, index_T, value_T, row_G, column_E, out_T):
+    """out[t] = value[t] - row[owner of t] - column[index of t]."""
+    for g in prange(start_G1.shape[0] - 1):
+        for t in range(start_G1[g], start_G1[g + 1]):
+            out_T[t] = value_T[t] - row_G[g] - column_E[index_T[t]]

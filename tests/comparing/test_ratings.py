@@ -1,0 +1,108 @@
+"""A comparison of models of ratings: who takes part, what is written, and who is told apart from whom."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from attlas.comparing.compare import run_plan
+from attlas.comparing.plan import Plan
+from attlas.comparing.ratings import RatingComparison
+from attlas.comparing.tables import rows, sentences, to_dict
+from attlas.data.interactions import Interactions
+from attlas.evaluation.metrics import rmse
+from attlas.loading import load_split
+from attlas.recommender import load
+
+TABLES: dict[str, Any] = {
+    "data": {"split": "global-ratio"},
+    "compare": {"models": (), "trials": 2, "seeds": 2, "epochs": 4},
+    "contenders": {"small": {"model": {"name": "biased_mf", "embedding_dim": 2}}},
+}
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """Ratings that are the sum of what the user gives, what the item gets, and noise."""
+    draw = np.random.default_rng(1)
+    user, item = (index.ravel() for index in np.meshgrid(np.arange(40), np.arange(20), indexing="ij"))
+    rating = (3 + draw.normal(0, 0.7, 40)[user] + draw.normal(0, 0.7, 20)[item] + draw.normal(0, 0.3, 800)).round(1)
+    path = tmp_path_factory.mktemp("club") / "ratings.csv"
+    Interactions.of(user.tolist(), item.tolist(), rating=rating).to_frame().write_csv(path)
+    return Plan.of({**TABLES, "data": {**TABLES["data"], "source": str(path)}})
+
+
+@pytest.fixture(scope="module")
+def found(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> tuple[RatingComparison, Path]:
+    folder = tmp_path_factory.mktemp("compared") / "club"
+    made = run_plan(plan, out=folder)
+    assert isinstance(made, RatingComparison)
+    return made, folder
+
+
+def test_every_model_stands_there_with_its_trials_and_seeds(found: tuple[RatingComparison, Path]) -> None:
+    seen = {each.name: (each.is_baseline, len(each.tried), each.seeds) for each in found[0].raters}
+    assert seen == {"biases": (True, 2, (1, 2)), "biased_mf": (True, 2, (1, 2)), "small": (False, 2, (1, 2))}
+    assert {each.experiment["model"]["embedding_dim"] for each in found[0].raters if each.name == "biases"} == {0}
+
+
+def test_the_errors_are_those_of_the_runs_on_the_test_part(plan: Plan, found: tuple[RatingComparison, Path]) -> None:
+    comparison, folder = found
+    test = load_split(plan.data)[0].test
+    for each in comparison.raters:
+        predicted = load(folder / each.name / "run").scorer.score_rows(test)
+        assert comparison.by_seed(each, "rmse")[0] == pytest.approx(rmse(test.rating, predicted), abs=1e-6)
+
+
+def test_the_winner_is_whom_validation_chose_and_its_run_is_kept(found: tuple[RatingComparison, Path]) -> None:
+    comparison, folder = found
+    assert comparison.winner == min(comparison.raters, key=lambda each: each.valid["value"]).name
+    model = next(each.model for each in comparison.raters if each.name == comparison.winner)
+    assert load(folder / "winner").card["model"]["name"] == model
+
+
+def test_the_lowest_error_stands_first_in_every_table(found: tuple[RatingComparison, Path]) -> None:
+    comparison, folder = found
+    table = rows(comparison, "rating")
+    assert [line["model"] for line in table] == [each.name for each in comparison.ranked]
+    errors = [float(line["rmse"].split()[0]) for line in table]
+    assert errors == sorted(errors)
+    written = json.loads((folder / "comparison.json").read_text())
+    assert written["ranked"] == [line["model"] for line in table]
+    assert written == json.loads(json.dumps(to_dict(comparison)))
+    assert (folder / "table.md").read_text().splitlines()[2].startswith(f"| 1 | {table[0]['model']} |")
+
+
+def test_a_finished_comparison_is_read_again_and_fits_nothing(plan: Plan, found: tuple[RatingComparison, Path]) -> None:
+    comparison, folder = found
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/seed-*.safetensors")}
+    again = run_plan(plan, out=folder)
+    assert isinstance(again, RatingComparison)
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/seed-*.safetensors")} == before
+    assert sentences(again) == sentences(comparison)
+
+
+def test_who_predicts_every_rating_is_surely_below_and_nobody_is_below_an_equal(found: tuple[RatingComparison, Path]) -> None:
+    comparison = found[0]
+    one = comparison.raters[0]
+    right = dataclasses.replace(one, name="right", predicted=np.stack([comparison.test.rating] * 2))
+    gap, low, high = comparison.below(right, one)
+    assert gap == pytest.approx(float((comparison.by_seed(one, "rmse") ** 2).mean()))
+    assert 0 < low < gap < high
+    assert comparison.below(one, one) == (0.0, 0.0, 0.0)
+    told = dataclasses.replace(comparison, raters=(one, right), winner="right")
+    assert "right is below biases" in told.sentences()[1]
+    assert told.sentences()[1].endswith(": sure.")
+
+
+def test_a_model_that_cannot_take_part_is_named_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "choices.csv"
+    path.write_text("user,item\n" + "".join(f"u{n % 5},i{n // 5}\n" for n in range(40)))
+    plan = Plan.of({"data": {"source": str(path), "split": "global-ratio"}, "compare": {"models": ("aimf",), "trials": 1}})
+    with pytest.raises(Exception, match="no model was left to compare: biased_mf learns from ratings"):
+        run_plan(plan, out=tmp_path / "compared")

@@ -19,6 +19,7 @@ from attlas.runner import fit
 # What lets a model learn sixteen users in a second; a model that is not listed trains with its defaults.
 QUICK: dict[str, dict[str, Any]] = {
     "ials": {"config": {"embedding_dim": 8}, "epochs": 5},
+    "fawmf": {"config": {"embedding_dim": 4, "num_communities": 2}, "epochs": 10},
     "mf": {"config": {"embedding_dim": 2}, "solver": {"learning_rate": 0.1, "l2": 0.02}, "epochs": 12},
     "biased_mf": {"config": {"embedding_dim": 2}, "solver": {"learning_rate": 0.1}, "epochs": 20},
     "gmf": {"config": {"gmf_dim": 4, "stddev": 0.1}, "solver": {"learning_rate": 0.05, "batch_size": 128}, "epochs": 10},

@@ -14,6 +14,7 @@ MODELS = {
     "ease": "EASE",
     "slim": "SLIM",
     "ials": "IALS",
+    "fawmf": "FAWMF",
     "mf": "MF",
     "biased_mf": "BiasedMF",
     "fism": "FISM",

@@ -112,9 +112,10 @@ def welcome(scorer: Scorer, chosen_SI: sparse.csr_array) -> Scorer:
     model, way = scorer.model, way_of(scorer.model)
     if way == FOLDED:
         assert isinstance(model, Folding)
-        (table,) = model.user_tables
+        widths = [getattr(model, name).weight.shape[1] for name in model.user_tables]
         with torch.no_grad():
-            host = _with_users(model, {table: model.fold_in(given_histories(scorer.inputs, chosen_SI))})
+            parts = model.fold_in(given_histories(scorer.inputs, chosen_SI)).split(widths, dim=1)
+        host = _with_users(model, dict(zip(model.user_tables, parts, strict=True)))
     elif way == FITTED:
         host = fit_users(model, scorer, chosen_SI)
     else:

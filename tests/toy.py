@@ -21,6 +21,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "ials": {"config": {"embedding_dim": 8}, "epochs": 5},
     "eals": {"config": {"embedding_dim": 8, "missing_weight": 0.3}, "epochs": 10},
     "expomf": {"config": {"embedding_dim": 4, "prior_start": 0.3}, "epochs": 10},
+    "fawmf": {"config": {"embedding_dim": 4, "num_communities": 2}, "epochs": 10},
     "mf": {"config": {"embedding_dim": 2}, "solver": {"learning_rate": 0.1, "l2": 0.02}, "epochs": 12},
     "biased_mf": {"config": {"embedding_dim": 2}, "solver": {"learning_rate": 0.1}, "epochs": 20},
     "aimf": {

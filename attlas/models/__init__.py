@@ -16,6 +16,7 @@ MODELS = {
     "ials": "IALS",
     "eals": "EALS",
     "expomf": "ExpoMF",
+    "fawmf": "FAWMF",
     "mf": "MF",
     "biased_mf": "BiasedMF",
     "aimf": "AIMF",

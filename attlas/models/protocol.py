@@ -139,10 +139,10 @@ class Folding(Protocol):
     """A model that asks for ``user`` and solves for the rows of new users at once, with all else frozen."""
 
     user_tables: ClassVar[tuple[str, ...]]
-    """The name of the embedding table that holds one row per user and is read through ``user``."""
+    """The names of the embedding tables that hold one row per user and are read through ``user``."""
 
     def fold_in(self, user_history: History) -> Tensor:
-        """One user row per asking row, [U, K]."""
+        """One user row per asking row, [U, K]; the rows of several tables side by side."""
         ...
 
 

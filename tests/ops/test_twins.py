@@ -13,6 +13,7 @@ import attlas.ops
 from attlas.ops import cells as cells_ops
 from attlas.ops import descent
 from attlas.ops.descent import Tables
+from attlas.ops.exposure import CellCost
 from attlas.ops.ragged import Ragged
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 5e-5}
@@ -342,6 +343,46 @@ def attend(rng):
     }
 
 
+def exposed_error(rng):
+    """Scores from far below to far above 1; shares of one community and of several."""
+    rows = random_lists(rng)
+    right_ED = random_values(rng, rows.width)
+    shares = int(rng.integers(1, 4))
+    return {
+        "left_GD": torch.from_numpy(rng.standard_normal((rows.count, right_ED.shape[1]))),
+        "left_share_GC": torch.from_numpy(rng.dirichlet(np.ones(shares), rows.count)),
+        "right_ED": right_ED,
+        "right_share_EC": torch.from_numpy(rng.uniform(0.1, 0.9, (rows.width, shares))),
+        "rows": rows,
+        "cost": CellCost(0.3, float(rng.choice([1.0, 2.0])), bool(rng.integers(2)), 0.7, float(rng.choice([0.0, 0.4]))),
+    }
+
+
+def mixed_grams(rng):
+    table_ED = random_values(rng, int(rng.integers(1, 9)))
+    return {"table_ED": table_ED, "share_EC": torch.from_numpy(rng.random((len(table_ED), int(rng.integers(1, 4)))))}
+
+
+def responsibilities(rng):
+    rows, shares = random_lists(rng), int(rng.integers(1, 4))
+    own_GC, other_EC = (torch.from_numpy(rng.uniform(0.1, 1, (count, shares))) for count in (rows.count, rows.width))
+    return {"own_GC": own_GC, "other_EC": other_EC, "rows": rows}
+
+
+def mixed_ridge_rows(rng):
+    """Shares, entries with weights and without, exactly and by a few steps."""
+    case = ridge_rows_nearly(rng)
+    gram_DD, shares = case.pop("gram_DD"), int(rng.integers(1, 4))
+    scale_C = torch.from_numpy(rng.uniform(0.5, 2, shares))
+    return {
+        **case,
+        "weight_T": case["weight_T"] if rng.random() < 0.5 else None,
+        "gram_DCD": scale_C[:, None] * gram_DD[:, None, :],
+        "share_GC": torch.from_numpy(rng.dirichlet(np.ones(shares), case["rows"].count)),
+        "steps": None if rng.random() < 0.5 else case["steps"],
+    }
+
+
 def deal_cells(rng):
     num_users, num_items, count = (int(number) for number in rng.integers(1, (30, 200, 200)))
     return {
@@ -526,6 +567,10 @@ CASES = {
     "packed.ridge_packed": ridge_packed,
     "coordinates.sweep_coordinates": sweep_coordinates,
     "coordinates.follow_pairs": follow_pairs,
+    "exposure.exposed_error": exposed_error,
+    "exposure.mixed_grams": mixed_grams,
+    "mixed_ridge.mixed_ridge_rows": mixed_ridge_rows,
+    "exposure.responsibilities": responsibilities,
     "rows.nth_missing": nth_missing,
     "topk.top_k": top_k,
     "ranks.count_ahead": count_ahead,
@@ -544,6 +589,7 @@ SMOOTH = [
 ]
 SMOOTH += ["cells.rectified_product", "cells.rectified_sum", "targets.targeted_sum", "gram.pair_products"]
 SMOOTH += ["correlation.correlate_by_windows", "correlation.correlate_by_fft", "attention.attend"]
+SMOOTH += ["exposure.exposed_error"]
 
 
 def moved(value: object, dtype: torch.dtype, device: str) -> object:

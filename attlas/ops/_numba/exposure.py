@@ -1,0 +1,161 @@
+"""CPU kernels of ``ops/exposure.py``: parallel over rows, and so the same bits on every run."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from attlas.ops._numba.ridge import BLOCK, TINY, _add_normal, _add_own, _add_shared, _factorise, _substitute
+
+LEAST = 1e-12  # a chance below this counts as this where its logarithm is taken
+
+
+@njit(cache=True, parallel=True, nogil=True, fastmath=True)
+def mix_products(product_RCD, own_RD, share_RC, mixed_RD, quadratic_RC):
+    """mixed = sum over c of share[c] product[c]; quadratic[c] = own . product[c]."""
+    for r in prange(own_RD.shape[0]):
+        own_D, mixed_D = own_RD[r], mixed_RD[r]
+        for k in range(len(mixed_D)):
+            mixed_D[k] = 0.0
+        for c in range(share_RC.shape[1]):
+            product_D, share = product_RCD[r, c], share_RC[r, c]
+            total = own_RD.dtype.type(0)
+            for k in range(len(mixed_D)):
+                total += own_D[k] * product_D[k]
+                mixed_D[k] += share * product_D[k]
+            quadratic_RC[r, c] = total
+
+
+@njit(cache=True, parallel=True, nogil=True, fastmath=True, error_model="numpy")
+def add_listed(own_GD, own_share_GC, other_ED, other_share_EC, start, index_T, cost, moves, grad_GD, grad_share_GC, total_G):
+    """Adds what listed cells cost besides what all cells do, and its gradients; ``cost`` and ``moves`` as in ``ops``."""
+    floor, floor_weight, is_certain, surprise, toll = cost
+    moves_own, moves_share = moves
+    one, two, zero = own_GD.dtype.type(1), own_GD.dtype.type(2), own_GD.dtype.type(0)
+    unseen, unseen_listed = floor_weight * floor * floor, floor_weight * (one - two * floor)
+    for g in prange(own_GD.shape[0]):
+        own_D, share_C = own_GD[g], own_share_GC[g]
+        total = 0.0
+        for t in range(start[g], start[g + 1]):
+            other_D, other_C = other_ED[index_T[t]], other_share_EC[index_T[t]]
+            score, chance = zero, zero
+            for k in range(len(own_D)):
+                score += own_D[k] * other_D[k]
+            for c in range(len(share_C)):
+                chance += share_C[c] * other_C[c]
+            if is_certain:
+                safe = max(chance, own_GD.dtype.type(LEAST))
+                free = chance * (score * score + toll) + (one - chance) * unseen
+                total += (one - score) * (one - score) - surprise * math.log(safe) - free
+                on_score = -two * (one - score) - two * chance * score
+                on_chance = unseen - surprise / safe - score * score - toll
+            else:
+                total += chance * (one - two * score) + (one - chance) * unseen_listed
+                on_score = -two * chance
+                on_chance = one - two * score - unseen_listed
+            if moves_own:
+                grad_D = grad_GD[g]
+                for k in range(len(own_D)):
+                    grad_D[k] += on_score * other_D[k]
+            if moves_share:
+                grad_C = grad_share_GC[g]
+                for c in range(len(share_C)):
+                    grad_C[c] += on_chance * other_C[c]
+        total_G[g] = total
+
+
+@njit(cache=True, parallel=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+def solve_exactly(table_ED, start, index_T, weight_T, target_T, weighs, gram_RDD, penalty_R, threads, x_RD):
+    """x[r] becomes row r's solution by Cholesky, its own matrix overwritten; returns how many rows have none in floats."""
+    failed = np.zeros(threads, np.int64)
+    one = x_RD.dtype.type(1)
+    for thread in prange(threads):
+        nothing_D = np.zeros(x_RD.shape[1], x_RD.dtype)
+        for block in range(thread * BLOCK, len(x_RD), threads * BLOCK):
+            for r in range(block, min(block + BLOCK, len(x_RD))):
+                normal_DD, x_D = gram_RDD[r], x_RD[r]
+                for k in range(len(x_D)):
+                    normal_DD[k, k] += penalty_R[r]
+                    x_D[k] = 0
+                if weighs:
+                    _add_normal(table_ED, index_T, weight_T, target_T, start[r], start[r + 1], normal_DD, x_D)
+                else:
+                    _add_own(table_ED, index_T, target_T, target_T, -one, start[r], start[r + 1], nothing_D, x_D)
+                if _factorise(normal_DD):
+                    _substitute(normal_DD, x_D)
+                else:
+                    failed[thread] += 1
+    return failed.sum()
+
+
+@njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
+def _descend(system, penalty, first, last, steps, x_D, scratch_3D):
+    """Conjugate gradients from x on, whose residual is the first of the scratch rows."""
+    table_ED, index_T, weight_T, target_T, gram_DD = system
+    residual_D, direction_D, applied_D = scratch_3D[0], scratch_3D[1], scratch_3D[2]
+    dim, zero, norm = len(x_D), x_D.dtype.type(0), x_D.dtype.type(0)
+    for k in range(dim):
+        direction_D[k] = residual_D[k]
+        norm += residual_D[k] * residual_D[k]
+    for _ in range(steps):
+        if norm < TINY:
+            break
+        for k in range(dim):
+            applied_D[k] = penalty * direction_D[k]
+        _add_shared(gram_DD, direction_D, applied_D)
+        _add_own(table_ED, index_T, weight_T, target_T, zero, first, last, direction_D, applied_D)
+        curvature, next_norm = zero, zero
+        for k in range(dim):
+            curvature += direction_D[k] * applied_D[k]
+        step = norm / curvature
+        for k in range(dim):
+            x_D[k] += step * direction_D[k]
+            residual_D[k] -= step * applied_D[k]
+            next_norm += residual_D[k] * residual_D[k]
+        for k in range(dim):
+            direction_D[k] = residual_D[k] + next_norm / norm * direction_D[k]
+        norm = next_norm
+
+
+@njit(cache=True, parallel=True, nogil=True, fastmath=True, error_model="numpy")
+def solve_nearly(table_ED, start, index_T, weight_T, target_T, weighs, gram_RDD, penalty_R, threads, steps, x_RD):
+    """x[r] moves ``steps`` steps of conjugate gradients towards row r's solution."""
+    for thread in prange(threads):
+        scratch_3D = np.empty((3, x_RD.shape[1]), x_RD.dtype)
+        residual_D, direction_D, applied_D = scratch_3D[0], scratch_3D[1], scratch_3D[2]
+        dim, zero, one = x_RD.shape[1], x_RD.dtype.type(0), x_RD.dtype.type(1)
+        for block in range(thread * BLOCK, len(x_RD), threads * BLOCK):
+            for r in range(block, min(block + BLOCK, len(x_RD))):
+                x_D, gram_DD, penalty = x_RD[r], gram_RDD[r], penalty_R[r]
+                first, last = start[r], start[r + 1]
+                for k in range(dim):
+                    applied_D[k] = penalty * x_D[k]
+                    direction_D[k] = zero
+                _add_shared(gram_DD, x_D, applied_D)
+                if weighs:
+                    _add_own(table_ED, index_T, weight_T, target_T, one, first, last, x_D, applied_D)
+                else:
+                    _add_own(table_ED, index_T, target_T, target_T, one, first, last, direction_D, applied_D)
+                    last = first
+                for k in range(dim):
+                    residual_D[k] = -applied_D[k]
+                system = (table_ED, index_T, weight_T, target_T, gram_DD)
+                _descend(system, penalty, first, last, steps, x_D, scratch_3D)
+
+
+@njit(cache=True, parallel=True, nogil=True, error_model="numpy")
+def responsibilities(own_GC, other_EC, start, index_T, sum_GC):
+    """sum[g] = the sum over the entries of g of own * other / (own . other)."""
+    for g in prange(own_GC.shape[0]):
+        own_C, sum_C = own_GC[g], sum_GC[g]
+        for c in range(len(own_C)):
+            sum_C[c] = 0.0
+        for t in range(start[g], start[g + 1]):
+            other_C = other_EC[index_T[t]]
+            chance = own_GC.dtype.type(0)
+            for c in range(len(own_C)):
+                chance += own_C[c] * other_C[c]
+            for c in range(len(own_C)):
+                sum_C[c] += own_C[c] * other_C[c] / chance

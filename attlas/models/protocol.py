@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from attlas.data.inputs import History
+from attlas.data.inputs import Fields, History
 
 
 class Model(Protocol):
@@ -100,6 +100,24 @@ class Explaining(Protocol):
 
 
 @runtime_checkable
+class Penalised(Protocol):
+    """A model with a regulariser of its own, which descent adds to the loss of each batch."""
+
+    def penalise(self, inputs: dict[str, Any]) -> Tensor:
+        """What the parameters, or those that the inputs name, cost; a scalar."""
+        ...
+
+
+@runtime_checkable
+class WeighingPairs(Protocol):
+    """A model of feature fields whose score is a sum over pairs of them, beside its linear part."""
+
+    def weigh_pairs(self, fields: Fields) -> tuple[Tensor, Tensor]:
+        """The weight of each pair of fields and its score, [B, P] each; their products are what the pairs add."""
+        ...
+
+
+@runtime_checkable
 class Grouped(Protocol):
     """A model that is cheaper where a batch holds all pairs of whole users, or of whole target items."""
 
@@ -158,7 +176,7 @@ def reasons_of(model: nn.Module | type) -> Reasons:
     if isinstance(model, Explaining):
         found: Reasons = getattr(model, "reasons", "attention" if isinstance(model, Separable) else "contribution")
         return found
-    return "none" if {"user", "user_history"} & set(asked_by(model)) else "popularity"
+    return "none" if {"user", "user_history", "fields"} & set(asked_by(model)) else "popularity"
 
 
 def asked_by(model: nn.Module | type, method: str = "forward") -> tuple[str, ...]:

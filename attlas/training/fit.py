@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from attlas.data.inputs import Inputs
-from attlas.models.protocol import Beginning
+from attlas.models.protocol import Beginning, Penalised
 from attlas.training.checkpoint import Checkpoint, Progress
 from attlas.training.objectives import Objective
 from attlas.training.patience import Patience
@@ -97,6 +97,8 @@ class Descent:
         model.train()
         for number, batch in enumerate(self.objective.batches(data, model, rng), start=1):
             loss = self.objective.loss(model, batch)
+            if isinstance(model, Penalised):
+                loss = loss + model.penalise(batch.inputs)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()

@@ -22,6 +22,7 @@ def recommend_from_options(
     out: Path | None,
     unknown: Any,
     candidates: list[str] | None,
+    context: list[str] | None,
     exclude_seen: bool,
     tell: Teller,
 ) -> list[dict[str, Any]] | dict[str, Any]:
@@ -38,14 +39,28 @@ def recommend_from_options(
         raise ConfigError("--all-users wants a file: --out recs.parquet")
     recommender = load(run)
     if history is not None:
-        if out or candidates:
-            raise ConfigError("--history answers for one stranger; leave --out and --candidates out")
+        if out or candidates or context:
+            raise ConfigError("--history answers for one stranger; leave --out, --candidates and --context out")
         return recommender.recommend_for(history, k, exclude_seen=exclude_seen).to_dicts()
     choices: dict[str, Any] = {"exclude_seen": exclude_seen, "candidates": candidates, "unknown": unknown}
+    choices |= {"context": said_of(context)} if context else {}
     if out is None:
         return recommender.recommend(users, k, **choices).to_dicts()
     rows = export_recommendations(recommender, None if all_users else users, k, out, tell=tell, **choices)
     return {"out": str(out), "rows": rows, "users": len(recommender.users) if all_users else len(users)}
+
+
+def said_of(context: list[str]) -> dict[str, str]:
+    """``field=category`` by field.
+
+    Raises:
+        ConfigError: something that is written another way.
+    """
+    parts = [part.partition("=") for part in context]
+    for part, (name, equals, _) in zip(context, parts, strict=True):
+        if not (name.strip() and equals):
+            raise ConfigError(f"--context {part!r} does not fit; write FIELD=CATEGORY, for instance weather=sunny")
+    return {name.strip(): text.strip() for name, _, text in parts}
 
 
 def explain_from_options(run: Path, words: list[str], *, history: list[str] | None, top: int) -> Explanation:

@@ -159,16 +159,15 @@ def recommend(
     history: option.History = None,
     k: option.Length = 10,
     out: Annotated[Path | None, typer.Option(help="Write to this .parquet, .csv or .jsonl file.", show_default=False)] = None,
-    unknown: Annotated[str, typer.Option(help="What to do with unknown users: error or popular.")] = "error",
+    unknown: Annotated[str, typer.Option(help="Unknown users: error, popular, or learned.")] = "error",
     candidates: option.Candidates = None,
+    context: option.Context = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="Also items that the user has chosen.")] = False,
     as_json: option.Json = False,
 ) -> None:
     """The best items for users, for a stranger with a history, or for everybody.
 
-    Examples: [bold]attlas recommend demo/delf m17 m3 -k 5[/bold]
-
-    [bold]attlas recommend demo/delf --history f4,f10,f77[/bold]
+    Examples: [bold]attlas recommend demo/delf m17 m3 -k 5[/bold], [bold]attlas recommend demo/delf --history f4,f10[/bold]
 
     [bold]attlas recommend demo/delf --all-users -k 100 --out recs.parquet[/bold]
     """
@@ -183,6 +182,7 @@ def recommend(
         out=out,
         unknown=unknown,
         candidates=_listed(candidates),
+        context=context,
         exclude_seen=not include_seen,
         tell=_terminal(),
     )

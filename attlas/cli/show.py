@@ -112,7 +112,7 @@ def show_reports(reports: Sequence[Mapping[str, Any]], *, title: str) -> None:
         head = f"{title}: protocol {report['protocol']}, split {report['split']}, {whom}"
         if ways := report.get("ways"):
             head += f", strangers answered: {', '.join(ways)}"
-        beside = () if report["protocol"] in ("full", "rating") else ("corrected", "full")
+        beside = () if report["protocol"] in ("full", "rating", "label", "target") else ("corrected", "full")
         show_table(report_rows(report, full), ("metric", "mean", "95 % interval", *beside), title=head)
         if rows := list_rows(report):
             show_table(rows, ("figure", "value", "unit", "95 % interval"), title="What the lists are like, not how good:")

@@ -107,6 +107,11 @@ class ExampleInputs(Inputs):
         super().__init__(examples.chosen, device=device, features=examples.features)
         self.examples = examples
 
+    @property
+    def data(self) -> Examples:
+        """What is learned from."""
+        return self.examples
+
     @cached_property
     def _columns(self) -> tuple[Tensor, Tensor | None, Tensor]:
         given = self.examples.index, self.examples.value, self.examples.label

@@ -72,6 +72,11 @@ class Fields:
     def __len__(self) -> int:
         return len(self.index)
 
+    def to(self, device: torch.device) -> Fields:
+        """The same on a device."""
+        bags = self.bags and Ragged(self.bags.start.to(device), self.bags.index.to(device), self.bags.width)
+        return Fields(self.index.to(device), None if self.value is None else self.value.to(device), bags)
+
 
 @dataclass(frozen=True, eq=False)
 class Crossed:

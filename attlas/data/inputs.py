@@ -109,6 +109,11 @@ class Inputs:
         self.given_features = features
         self.sizes = Sizes(len(train.users), len(train.items), features.sizes if features else ())
 
+    @property
+    def data(self) -> Any:
+        """What is learned from: interactions, or of examples the labelled rows."""
+        return self.train
+
     @cached_property
     def features(self) -> Features:
         """The fields of a row."""

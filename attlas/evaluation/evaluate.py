@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def evaluate(
     return replace(report, per_user=report.per_user | of_each, overall=overall)
 
 
-def evaluate_rows(scorer: RowScorer, data: Any, task: Literal["rating", "label", "target"]) -> RowReport:
+def evaluate_rows(scorer: RowScorer, data: Any, task: str) -> RowReport:
     """How well a scorer predicts the rating or the label of each row.
 
     Args:

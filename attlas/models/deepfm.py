@@ -16,7 +16,7 @@ than there are features; see docs/papers/deepfm.md.
 from __future__ import annotations
 
 import itertools
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import ConfigDict, Field, PositiveInt
@@ -42,6 +42,7 @@ class DeepFM(nn.Module):
             layers: sizes of the network's hidden layers, ReLU after each.
             dropout: the share of each hidden layer that training drops.
             norm: whether each hidden layer is batch-normalised before its ReLU.
+            precision: of the products of hidden layers; ``bfloat16`` is several times faster where the processor multiplies it.
             l2: what the mean of a batch adds for each weight and vector that a row names, times half its squares.
             stddev: spread of the vectors at the start.
         """
@@ -50,6 +51,7 @@ class DeepFM(nn.Module):
         layers: tuple[PositiveInt, ...] = Field(default=(400, 400, 400), min_length=1)
         dropout: float = Field(default=0.5, ge=0, lt=1)
         norm: bool = False
+        precision: Literal["float32", "bfloat16"] = "float32"
         l2: float = Field(default=0.0, ge=0)
         stddev: float = Field(default=0.01, gt=0)
 
@@ -101,7 +103,9 @@ class DeepFM(nn.Module):
         """The network from its first layer before the ReLU, [B]."""
         hidden_BK = self.dropout(self.norms[0](first_BK).relu())
         for layer, norm in zip(self.layers, self.norms[1:], strict=True):
-            hidden_BK = self.dropout(norm(layer(hidden_BK)).relu())
+            with torch.autocast(first_BK.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+                above_BK = layer(hidden_BK)
+            hidden_BK = self.dropout(norm(above_BK.to(first_BK.dtype)).relu())
         return self.head(hidden_BK).squeeze(-1)
 
     def score_catalogue(self, fields: Crossed) -> Tensor:

@@ -72,7 +72,7 @@ class Factors(nn.Module):
             named_N, value_N1 = index_BF[:, is_weighed_F].flatten(), fields.value[:, is_weighed_F].reshape(-1, 1)
             index_BF = index_BF.clone()
             place_N = len(vector_ED) + torch.arange(len(named_N), device=named_N.device)
-            index_BF[:, is_weighed_F] = place_N.view(len(index_BF), -1)
+            index_BF[:, is_weighed_F] = place_N.view(len(index_BF), int(is_weighed_F.sum()))
             vector_ED = torch.cat([vector_ED, vector_ED.index_select(0, named_N) * value_N1])
             weight_E1 = torch.cat([weight_E1, weight_E1.index_select(0, named_N) * value_N1])
         return Entries(vector_ED, weight_E1, index_BF)

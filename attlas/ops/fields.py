@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 from typing import Any, NamedTuple
 
+import numba
 import torch
 from torch import Tensor
 
@@ -20,6 +21,8 @@ from attlas.ops._numba import call
 from attlas.ops._numba import fields as _cpu
 
 CHUNK_FLOATS = 2**20  # of the products of pairs that stand at once: 4 MB, what two cores' caches hold
+LEAST_COLUMNS = 16  # that a thread scatters into: one line of a cache in single precision
+SHARES = 64  # of a chunk, each of which sums the gradients of bias and head by itself
 
 
 class Pairs(NamedTuple):
@@ -182,7 +185,7 @@ class _FieldSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         grad_EK = grads[0].new_zeros(ctx.shape)
-        call(_cpu.spread, ctx.saved_tensors[0], grads[0], grad_EK)
+        _spread(_cpu.spread, ctx.saved_tensors[0], grads[0], grad_EK)
         return grad_EK, None
 
 
@@ -197,7 +200,7 @@ class _PairSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         grad_ED = torch.zeros_like(ctx.saved_tensors[0], memory_format=torch.contiguous_format)
-        call(_cpu.pair_sum_backward, *ctx.saved_tensors, grads[0], grad_ED)
+        _spread(_cpu.pair_sum_backward, *ctx.saved_tensors, grads[0], grad_ED)
         return grad_ED, None
 
 
@@ -215,41 +218,56 @@ class _WeightedPairSum(torch.autograd.Function):
         grad_ED = torch.zeros_like(table_ED, memory_format=torch.contiguous_format)
         grad_BP = torch.empty_like(weight_BP, memory_format=torch.contiguous_format)
         call(_cpu.weighted_pair_sum_backward_weights, table_ED, index_BF, grads[0], grad_BP)
-        call(_cpu.weighted_pair_sum_backward_rows, table_ED, index_BF, weight_BP, grads[0], grad_ED)
+        _spread(_cpu.weighted_pair_sum_backward_rows, table_ED, index_BF, weight_BP, grads[0], grad_ED)
         return grad_ED, None, grad_BP
 
 
 class _JudgePairs(torch.autograd.Function):
+    """W and the output side by side are one matrix, so that each way is one product of matrices and one pass of a kernel."""
+
     @staticmethod
     def forward(ctx: Any, *given: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(*given)
         table_ED, one_N, other_N, weight_DA, bias_A, head_A, output_D = given
+        joined_DT = torch.cat([weight_DA, output_D[:, None]], dim=1)
         logit_N, score_N = (table_ED.new_empty(len(one_N)) for _ in range(2))
-        for part in _chunks(len(one_N), table_ED.shape[1] + len(head_A)):
-            product_ND = _products(table_ED, one_N[part], other_N[part])
-            torch.mv(torch.addmm(bias_A, product_ND, weight_DA).relu_(), head_A, out=logit_N[part])
-            torch.mv(product_ND, output_D, out=score_N[part])
+        for part in _chunks(len(one_N), sum(joined_DT.shape)):
+            joined_NT = _products(table_ED, one_N[part], other_N[part]) @ joined_DT
+            if table_ED.device.type == "cpu":
+                call(_cpu.judge, joined_NT, bias_A, head_A, logit_N[part], score_N[part])
+            else:
+                logit_N[part] = (joined_NT[:, :-1] + bias_A).relu_() @ head_A
+                score_N[part] = joined_NT[:, -1]
         return logit_N, score_N
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         table_ED, one_N, other_N, weight_DA, bias_A, head_A, output_D = ctx.saved_tensors
-        grad_ED, grad_DA, grad_bias_A, grad_head_A, grad_output_D = (
-            torch.zeros_like(tensor, memory_format=torch.contiguous_format)
-            for tensor in (table_ED, weight_DA, bias_A, head_A, output_D)
-        )
-        for part in _chunks(len(one_N), table_ED.shape[1] + len(head_A)):
-            grad_logit_N, grad_score_N = grads[0][part], grads[1][part]
+        joined_DT = torch.cat([weight_DA, output_D[:, None]], dim=1)
+        grad_ED, grad_DT = (torch.zeros_like(part, memory_format=torch.contiguous_format) for part in (table_ED, joined_DT))
+        grad_bias_CA, grad_head_CA = (bias_A.new_zeros(SHARES, len(bias_A)) for _ in range(2))
+        for part in _chunks(len(one_N), sum(joined_DT.shape)):
             product_ND = _products(table_ED, one_N[part], other_N[part])
-            hidden_NA = torch.addmm(bias_A, product_ND, weight_DA).relu_()
-            grad_head_A += grad_logit_N @ hidden_NA
-            grad_hidden_NA = (hidden_NA > 0) * (grad_logit_N[:, None] * head_A)
-            grad_bias_A += grad_hidden_NA.sum(0)
-            grad_DA.addmm_(product_ND.T, grad_hidden_NA)
-            grad_output_D += grad_score_N @ product_ND
-            grad_ND = torch.addmm(torch.outer(grad_score_N, output_D), grad_hidden_NA, weight_DA.T)
-            _spread_products(table_ED, one_N[part], other_N[part], grad_ND, grad_ED)
-        return grad_ED, None, None, grad_DA, grad_bias_A, grad_head_A, grad_output_D
+            joined_NT = product_ND @ joined_DT
+            if table_ED.device.type == "cpu":
+                given = joined_NT, bias_A, head_A, grads[0][part], grads[1][part]
+                call(_cpu.judge_backward, *given, grad_bias_CA, grad_head_CA)
+            else:
+                hidden_NA = (joined_NT[:, :-1] + bias_A).relu_()
+                grad_head_CA[0] += grads[0][part] @ hidden_NA
+                joined_NT[:, :-1] = (hidden_NA > 0) * (grads[0][part][:, None] * head_A)
+                joined_NT[:, -1] = grads[1][part]
+                grad_bias_CA[0] += joined_NT[:, :-1].sum(0)
+            grad_DT.addmm_(product_ND.T, joined_NT)
+            _spread_products(table_ED, one_N[part], other_N[part], joined_NT @ joined_DT.T, grad_ED)
+        network = grad_DT[:, :-1], grad_bias_CA.sum(0), grad_head_CA.sum(0), grad_DT[:, -1]
+        return grad_ED, None, None, *network
+
+
+def _spread(kernel: Any, *given: Tensor) -> None:
+    """A kernel that scatters, each thread into columns of its own: however many there are, sums have the same order."""
+    width, threads = given[-1].shape[1], numba.get_num_threads()
+    kernel(*(tensor.detach().contiguous().numpy() for tensor in given), max(LEAST_COLUMNS, -(-width // threads)))
 
 
 def _chunks(count: int, floats: int) -> list[slice]:
@@ -267,7 +285,7 @@ def _products(table_ED: Tensor, one_N: Tensor, other_N: Tensor) -> Tensor:
 
 def _spread_products(table_ED: Tensor, one_N: Tensor, other_N: Tensor, grad_ND: Tensor, out_ED: Tensor) -> None:
     if table_ED.device.type == "cpu":
-        call(_cpu.multiply_rows_backward, table_ED, one_N, other_N, grad_ND, out_ED)
+        _spread(_cpu.multiply_rows_backward, table_ED, one_N, other_N, grad_ND, out_ED)
         return
     out_ED.index_add_(0, one_N, grad_ND * table_ED.index_select(0, other_N))
     out_ED.index_add_(0, other_N, grad_ND * table_ED.index_select(0, one_N))

@@ -104,3 +104,12 @@ def test_a_catalogue_in_context_is_scored_as_its_rows_are(norm):
     half = Crossed(Fields(fields.index[:2, [0, 3]]), Fields(fields.index[:, [1, 2]]), (0, 3), (1, 2))
     expected = torch.stack([model(half.rows(asker)) for asker in range(2)])
     assert_close(model.score_catalogue(half), expected)
+
+
+def test_half_precision_gives_nearly_the_same_scores_and_learns_in_full():
+    full, half = one_of(layers=(16, 16)).float(), one_of(layers=(16, 16), precision="bfloat16").float()
+    fields = random_rows(SHAPE.fields, 40)
+    assert_close(half(fields), full(fields), atol=0.05, rtol=0.02)
+    assert not torch.equal(half(fields), full(fields))
+    half(fields).sum().backward()
+    assert half.layers[0].weight.grad.dtype == torch.float32

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-COLUMNS = 16  # of a block: one line of a cache in single precision
 CHUNK = 32  # rows that share the memory of a sum
 MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -29,11 +28,11 @@ def field_sum(table_EK, index_BF, out_BK):
 
 
 @njit(cache=True, parallel=True, nogil=True)
-def spread(index_BF, grad_BK, out_EK):
+def spread(index_BF, grad_BK, out_EK, columns):
     """out[e] += grad[b] for every b that names e."""
     width = out_EK.shape[1]
-    for block in prange((width + COLUMNS - 1) // COLUMNS):
-        low, high = block * COLUMNS, min(width, block * COLUMNS + COLUMNS)
+    for block in prange((width + columns - 1) // columns):
+        low, high = block * columns, min(width, block * columns + columns)
         for b in range(index_BF.shape[0]):
             grad_K = grad_BK[b, low:high]
             for f in range(index_BF.shape[1]):
@@ -59,11 +58,11 @@ def pair_sum(table_ED, index_BF, sum_BD, out_BD):
 
 
 @njit(cache=True, parallel=True, nogil=True)
-def pair_sum_backward(table_ED, index_BF, sum_BD, grad_BD, out_ED):
+def pair_sum_backward(table_ED, index_BF, sum_BD, grad_BD, out_ED, columns):
     """out[e] += grad[b] * (sum of b's other rows) for every b that names e."""
     width = out_ED.shape[1]
-    for block in prange((width + COLUMNS - 1) // COLUMNS):
-        low, high = block * COLUMNS, min(width, block * COLUMNS + COLUMNS)
+    for block in prange((width + columns - 1) // columns):
+        low, high = block * columns, min(width, block * columns + columns)
         for b in range(index_BF.shape[0]):
             grad_D, sum_D = grad_BD[b, low:high], sum_BD[b, low:high]
             for f in range(index_BF.shape[1]):
@@ -126,11 +125,11 @@ def multiply_rows(table_ED, one_N, other_N, out_ND):
 
 
 @njit(cache=True, parallel=True, nogil=True)
-def multiply_rows_backward(table_ED, one_N, other_N, grad_ND, out_ED):
+def multiply_rows_backward(table_ED, one_N, other_N, grad_ND, out_ED, columns):
     """Each row's share of a gradient of products, added to what is there."""
     width = out_ED.shape[1]
-    for block in prange((width + COLUMNS - 1) // COLUMNS):
-        low, high = block * COLUMNS, min(width, block * COLUMNS + COLUMNS)
+    for block in prange((width + columns - 1) // columns):
+        low, high = block * columns, min(width, block * columns + columns)
         for n in range(one_N.shape[0]):
             one, other, grad_D = one_N[n], other_N[n], grad_ND[n, low:high]
             one_D, other_D = table_ED[one, low:high], table_ED[other, low:high]
@@ -184,11 +183,11 @@ def weighted_pair_sum_backward_weights(table_ED, index_BF, grad_BD, out_BP):
 
 
 @njit(cache=True, parallel=True, nogil=True)
-def weighted_pair_sum_backward_rows(table_ED, index_BF, weight_BP, grad_BD, out_ED):
+def weighted_pair_sum_backward_rows(table_ED, index_BF, weight_BP, grad_BD, out_ED, columns):
     """out[e] += grad[b] * weighted sum of b's other rows for every b that names e."""
     fields, width = index_BF.shape[1], out_ED.shape[1]
-    for block in prange((width + COLUMNS - 1) // COLUMNS):
-        low, high = block * COLUMNS, min(width, block * COLUMNS + COLUMNS)
+    for block in prange((width + columns - 1) // columns):
+        low, high = block * columns, min(width, block * columns + columns)
         sum_D = np.empty(high - low, grad_BD.dtype)
         for b in range(index_BF.shape[0]):
             grad_D = grad_BD[b, low:high]
@@ -204,3 +203,34 @@ def weighted_pair_sum_backward_rows(table_ED, index_BF, weight_BP, grad_BD, out_
                 out_D = out_ED[index_BF[b, f], low:high]
                 for d in range(sum_D.shape[0]):
                     out_D[d] += grad_D[d] * sum_D[d]
+
+
+@njit(cache=True, parallel=True, nogil=True, fastmath=True)
+def judge(joined_NT, bias_A, head_A, logit_N, score_N):
+    """logit[n] = head . relu(first columns + bias), score[n] = the last column."""
+    hidden = bias_A.shape[0]
+    for n in prange(joined_NT.shape[0]):
+        joined_T, total = joined_NT[n], joined_NT.dtype.type(0)
+        for a in range(hidden):
+            total += head_A[a] * max(joined_T[a] + bias_A[a], joined_NT.dtype.type(0))
+        logit_N[n] = total
+        score_N[n] = joined_T[hidden]
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def judge_backward(joined_NT, bias_A, head_A, grad_logit_N, grad_score_N, grad_bias_CA, grad_head_CA):
+    """The gradient of what was joined, in its place; each chunk's share of those of bias and head."""
+    hidden, zero = bias_A.shape[0], joined_NT.dtype.type(0)
+    chunks = grad_bias_CA.shape[0]
+    rows = (joined_NT.shape[0] + chunks - 1) // chunks
+    for chunk in prange(chunks):
+        bias_sum_A, head_sum_A = grad_bias_CA[chunk], grad_head_CA[chunk]
+        for n in range(chunk * rows, min(joined_NT.shape[0], chunk * rows + rows)):
+            joined_T, grad = joined_NT[n], grad_logit_N[n]
+            for a in range(hidden):
+                before = joined_T[a] + bias_A[a]
+                into = grad * head_A[a] if before > zero else zero
+                head_sum_A[a] += grad * max(before, zero)
+                bias_sum_A[a] += into
+                joined_T[a] = into
+            joined_T[hidden] = grad_score_N[n]

@@ -14,7 +14,7 @@ import polars as pl
 import torch
 
 from attlas.data.encoding import in_context
-from attlas.data.fields import Features
+from attlas.data.fields import Features, Fields
 from attlas.data.vocabulary import Vocabulary
 from attlas.errors import ConfigError
 from attlas.models.protocol import Ranking, Separable
@@ -72,13 +72,18 @@ def score_in_context(scorer: Scorer, user: np.ndarray, context: Mapping[str, Any
     features = scorer.inputs.features
     if not len(user):
         return np.zeros((0, len(features.item_index)), np.float32), []
-    fields, unknown = in_context(features, context or {}, len(user))
-    fields = fields.to(scorer.inputs.device)
+    fields, unknown = context_of(scorer, context, len(user))
     own = features.places("user")[0]
     is_known = (user >= 0) & (features.user_index[user, 0] != features.unknown[own])
     ways = ["known user" if known else "unknown user" for known in is_known]
     said = f"; unknown: {', '.join(unknown)}" if unknown else ""
     return scorer.score_all(user, fields), [way + said for way in ways]
+
+
+def context_of(scorer: Scorer, context: Mapping[str, Any] | None, count: int) -> tuple[Fields, list[str]]:
+    """What was said of the moment as so many rows where the model lies, and the fields that stay unknown."""
+    fields, unknown = in_context(scorer.inputs.features, context or {}, count)
+    return fields.to(scorer.inputs.device), unknown
 
 
 def check_choices(unknown: str, context: Any, features: Features | None) -> None:

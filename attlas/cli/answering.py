@@ -8,6 +8,7 @@ from typing import Any
 from attlas.errors import ConfigError
 from attlas.explanation import Explanation
 from attlas.export import export_recommendations
+from attlas.pairs import PairReasons, explain_row
 from attlas.recommender import load
 from attlas.telling import Teller
 
@@ -61,6 +62,17 @@ def said_of(context: list[str]) -> dict[str, str]:
         if not (name.strip() and equals):
             raise ConfigError(f"--context {part!r} does not fit; write FIELD=CATEGORY, for instance weather=sunny")
     return {name.strip(): text.strip() for name, _, text in parts}
+
+
+def explain_pairs_from_options(run: Path, words: list[str], *, context: list[str], top: int) -> PairReasons:
+    """Why an item, for a user in a context, by pairs of features.
+
+    Raises:
+        ConfigError: not one user and one item, or a model that does not sum over pairs.
+    """
+    if len(words) != 2:
+        raise ConfigError(f"got {' '.join(words)!r}; expected USER ITEM with --context")
+    return explain_row(load(run), words[0], words[1], context=said_of(context), top=top)
 
 
 def explain_from_options(run: Path, words: list[str], *, history: list[str] | None, top: int) -> Explanation:

@@ -52,6 +52,16 @@ def show_blocks(blocks: Sequence[tuple[str, Sequence[str]]]) -> None:
         console.print()
 
 
+def show_pairs(found: Any, *, as_json: bool) -> None:
+    """What each pair of features added to a score."""
+    if as_json:
+        return show_json(found.to_dict())
+    unknown = f", unknown: {', '.join(found.unknown)}" if found.unknown else ""
+    show_sentences([found.sentence(), f"score {found.score:.4f}, of which {found.rest:.4f} is no pair's{unknown}"])
+    columns = ("field", "feature", "other_field", "other", "attention", "score", "contribution")
+    return show_table(found.pairs.to_dicts(), columns, title="Pairs of features")
+
+
 def show_sentences(sentences: Sequence[str]) -> None:
     """One line each."""
     for sentence in sentences:

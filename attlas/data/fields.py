@@ -169,15 +169,15 @@ class Features:
             raise ConfigError(f"no field is called {name!r}; {nearest(name, self.names)}")
         return self.names.index(name)
 
-    def said(self, index_F: Sequence[int]) -> list[str]:
-        """What the features of one row are called, in the order of the fields."""
-        return [self._called(place, int(index)) for place, index in enumerate(index_F)]
+    def said(self, index_F: Sequence[int], bags: Ragged | None = None) -> list[str]:
+        """What the features of one row are called, in the order of the fields; bags are those of the row, or the known ones."""
+        return [self._called(place, int(index), bags or self.bags) for place, index in enumerate(index_F)]
 
-    def _called(self, place: int, index: int) -> str:
-        if index >= self.first[-1] and self.bags is not None:
+    def _called(self, place: int, index: int, bags: Ragged | None) -> str:
+        if index >= self.first[-1] and bags is not None:
             bag = index - int(self.first[-1])
-            held = self.bags.index[self.bags.start[bag] : self.bags.start[bag + 1]].tolist()
-            return ", ".join(self._called(place, one) for one in held)
+            held = bags.index[bags.start[bag] : bags.start[bag + 1]].tolist()
+            return ", ".join(self._called(place, one, None) for one in held)
         one, inside = self.fields[place], index - int(self.first[place])
         return UNKNOWN if inside == len(one.known) else one.known.titles_of([inside])[0]
 
@@ -203,7 +203,7 @@ class Features:
             index_BF[:, places] = context.index
             if value_BF is not None and context.value is not None:
                 value_BF[:, places] = context.value
-        return Fields(index_BF, value_BF, self.bags)
+        return Fields(index_BF, value_BF, self.bags if context is None else context.bags)
 
     def crossed(self, user_V: Tensor, context: Fields | None = None) -> Crossed:
         """Every asker's row with that of every item.

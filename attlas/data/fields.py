@@ -128,6 +128,7 @@ class Features:
     bags: Ragged | None = None
     is_seen: np.ndarray | None = None
     tensors: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+    made: dict[str, Fields] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of_ids(cls, users: Vocabulary, items: Vocabulary) -> Features:
@@ -212,13 +213,18 @@ class Features:
             user_V: int64[V]; -1 is one whom training has not seen.
             context: V rows of the context's fields; None where nothing is known of the moment.
         """
-        item_I = torch.arange(len(self.item_index), device=user_V.device)
         mine, theirs = self.places("user", "context"), self.places("item")
-        asker = self.pairs(user_V, torch.full_like(user_V, -1), context)
-        item = self.pairs(torch.full_like(item_I, -1), item_I)
+        asker, item = self.pairs(user_V, torch.full_like(user_V, -1), context), self._items(user_V.device)
         if asker.value is not None and item.value is None:
             item = replace(item, value=torch.ones(item.index.shape, device=item.index.device))
-        return Crossed(_columns(asker, mine), _columns(item, theirs), mine, theirs)
+        return Crossed(_columns(asker, mine), item, mine, theirs)
+
+    def _items(self, device: torch.device) -> Fields:
+        """The fields of every item, made once."""
+        if "items" not in self.made or self.made["items"].index.device != device:
+            item_I = torch.arange(len(self.item_index), device=device)
+            self.made["items"] = _columns(self.pairs(torch.full_like(item_I, -1), item_I), self.places("item"))
+        return self.made["items"]
 
     def _tensor(self, name: str, array: np.ndarray, like: Tensor) -> Tensor:
         if name not in self.tensors or self.tensors[name].device != like.device:

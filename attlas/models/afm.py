@@ -212,9 +212,10 @@ class AFM(nn.Module):
 
     def part_of(self, half: Entries) -> Softened:
         """The pairs inside each row of one half, [B]."""
-        pairs = distinct_pairs(half.index)
-        found = judge_pairs(half.vector, pairs.one, pairs.other, self.key, self.bias, self.query, self.projection)
-        return Softened.of(*(value_N[pairs.place] for value_N in found))
+        one_P, other_P = pair_places(half.index)
+        ends = half.index[:, one_P].flatten(), half.index[:, other_P].flatten()
+        found = judge_pairs(half.vector, *ends, self.key, self.bias, self.query, self.projection)
+        return Softened.of(*(value_T.view(len(half.index), -1) for value_T in found))
 
     def _part_across(self, context_CD: Tensor, item_ED: Tensor, place_If: Tensor) -> Softened:
         """The pairs of one asker's features with those of every item, [I]: v_c is folded into W, no product is built."""
@@ -222,7 +223,8 @@ class AFM(nn.Module):
         hidden_ET = torch.addmm(self.bias.repeat(len(context_CD)), item_ED, folded_DT).relu_()
         logit_EC = hidden_ET.view(-1, len(self.bias)).mv(self.query).view(len(item_ED), -1)
         score_EC = item_ED @ (context_CD * self.projection).T
-        return Softened.of(*(value_EC[place_If].flatten(1) for value_EC in (logit_EC, score_EC)))
+        every = (value_EC.index_select(0, place_If.flatten()) for value_EC in (logit_EC, score_EC))
+        return Softened.of(*(value_TC.view(len(place_If), -1) for value_TC in every))
 
     @torch.no_grad()
     def fuse(self, part: nn.Module) -> None:

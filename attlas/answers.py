@@ -5,6 +5,7 @@ Shapes: V rows asked for, I items, k list length.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import polars as pl
 import torch
 
+from attlas.data.encoding import in_context
+from attlas.data.fields import Features, Fields
 from attlas.data.vocabulary import Vocabulary
 from attlas.errors import ConfigError
 from attlas.models.protocol import Ranking, Separable
@@ -53,6 +56,47 @@ class Answer:
             }
         )
         return frame if askers is None else frame.insert_column(0, askers.gather(row).alias("user"))
+
+
+def score_in_context(scorer: Scorer, user: np.ndarray, context: Mapping[str, Any] | None) -> tuple[np.ndarray, list[str]]:
+    """The score of every item for each user in one context, float32[V, I], and how each was come by: what was unknown.
+
+    Args:
+        scorer: of a model on feature fields.
+        user: int64[V]; -1 is an unknown user.
+        context: what is known of the moment, by the name of its field.
+
+    Raises:
+        ConfigError: no field of the context has that name.
+    """
+    features = scorer.inputs.features
+    if not len(user):
+        return np.zeros((0, len(features.item_index)), np.float32), []
+    fields, unknown = context_of(scorer, context, len(user))
+    own = features.places("user")[0]
+    is_known = (user >= 0) & (features.user_index[user, 0] != features.unknown[own])
+    ways = ["known user" if known else "unknown user" for known in is_known]
+    said = f"; unknown: {', '.join(unknown)}" if unknown else ""
+    return scorer.score_all(user, fields), [way + said for way in ways]
+
+
+def context_of(scorer: Scorer, context: Mapping[str, Any] | None, count: int) -> tuple[Fields, list[str]]:
+    """What was said of the moment as so many rows where the model lies, and the fields that stay unknown."""
+    fields, unknown = in_context(scorer.inputs.features, context or {}, count)
+    return fields.to(scorer.inputs.device), unknown
+
+
+def check_choices(unknown: str, context: Any, features: Features | None) -> None:
+    """Refuse what a run without, or with, feature fields cannot do.
+
+    Raises:
+        ConfigError: ``unknown`` is no way to treat unknown users, or the run knows no context.
+    """
+    if unknown not in ("error", "popular", *([] if features is None else ["learned"])):
+        also = "" if features is None else ", or 'learned'"
+        raise ConfigError(f"unknown={unknown!r}; expected 'error' or 'popular'{also}")
+    if context is not None and features is None:
+        raise ConfigError("this run learned from interactions and knows no context; fit labelled rows of feature fields")
 
 
 def check_k(k: Any) -> None:

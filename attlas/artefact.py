@@ -5,6 +5,8 @@
     history.safetensors      what the model's inputs are gathered from, and what each user has seen besides
     users.parquet            ids and columns, in the order of their indices
     items.parquet
+    fields.safetensors       of runs on feature fields: what is known of users and items
+    fields.parquet           and the categories of every field
 
 Nothing in it is code, and nothing in it is run.
 """
@@ -27,7 +29,9 @@ from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file as save_tensors
 from torch import Tensor
 
+from attlas.data.fields import Features
 from attlas.data.interactions import FACTS, Interactions
+from attlas.data.keeping import arrays_of, facts_of, features_from, table_of
 from attlas.data.vocabulary import Vocabulary
 from attlas.errors import ArtefactError
 from attlas.training.checkpoint import write_whole
@@ -35,9 +39,17 @@ from attlas.training.checkpoint import write_whole
 FORMAT = 1
 MANIFEST = "run.json"
 FILES = ("weights.safetensors", "history.safetensors", "users.parquet", "items.parquet")
+OF_FIELDS = ("fields.safetensors", "fields.parquet")
 
 
-def write(folder: Path, card: dict[str, Any], weights: dict[str, Tensor], train: Interactions, seen: Interactions) -> None:
+def write(
+    folder: Path,
+    card: dict[str, Any],
+    weights: dict[str, Tensor],
+    train: Interactions,
+    seen: Interactions,
+    features: Features | None = None,
+) -> None:
     """Write a run into a folder; the manifest comes last, so that a folder without one is no run.
 
     Args:
@@ -46,6 +58,7 @@ def write(folder: Path, card: dict[str, Any], weights: dict[str, Tensor], train:
         weights: the model's state.
         train: what the model's inputs are gathered from.
         seen: further interactions whose items are not recommended.
+        features: the fields, where there are more than the user and the item.
     """
     (folder / MANIFEST).unlink(missing_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
@@ -58,9 +71,13 @@ def write(folder: Path, card: dict[str, Any], weights: dict[str, Tensor], train:
         "users.parquet": lambda path: _frame(train.users).write_parquet(path),
         "items.parquet": lambda path: _frame(train.items).write_parquet(path),
     }
-    for name in FILES:
-        write_whole(folder / name, writers[name])
-    sealed = {"format": FORMAT, **card, "files": {name: _facts(folder / name) for name in FILES}}
+    if features is not None:
+        writers["fields.safetensors"] = lambda path: save_arrays(arrays_of(features), path)
+        writers["fields.parquet"] = lambda path: table_of(features).write_parquet(path)
+        card = {**card, "fields": facts_of(features)}
+    for name, written in writers.items():
+        write_whole(folder / name, written)
+    sealed = {"format": FORMAT, **card, "files": {name: _facts(folder / name) for name in writers}}
     sealed["sha256"] = _seal(sealed)
     write_whole(folder / MANIFEST, (json.dumps(sealed, indent=2, ensure_ascii=False) + "\n").encode())
 
@@ -122,6 +139,21 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], Interactions,
     except (SafetensorError, pl.exceptions.PolarsError, KeyError) as error:
         raise ArtefactError(f"{folder} cannot be read ({error}); the run must be made or copied anew") from error
     return card, weights, train, seen
+
+
+def read_features(folder: Path, card: dict[str, Any], train: Interactions) -> Features | None:
+    """The fields of a run that ``read`` has found whole; None where the user and the item are all.
+
+    Raises:
+        ArtefactError: they cannot be read.
+    """
+    if "fields" not in card:
+        return None
+    try:
+        arrays, table = load_arrays(folder / OF_FIELDS[0]), pl.read_parquet(folder / OF_FIELDS[1])
+        return features_from(card["fields"], table, arrays, train.users, train.items)
+    except (SafetensorError, pl.exceptions.PolarsError, KeyError, TypeError) as error:
+        raise ArtefactError(f"{folder} cannot be read ({error}); the run must be made or copied anew") from error
 
 
 def _check(path: Path, facts: dict[str, Any]) -> None:

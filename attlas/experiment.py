@@ -14,15 +14,17 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from attlas.data.labelled import LABEL, given_examples, is_libfm
 from attlas.errors import ArtefactError, ConfigError, nearest
 from attlas.evaluation.naming import LEADING, find_metric
 from attlas.evaluation.protocols import find_protocol
 from attlas.loading import DataConfig
 from attlas.memory import parse_bytes
 from attlas.models import model_class
-from attlas.models.protocol import task_of
+from attlas.models.protocol import asked_by, task_of
 from attlas.settings import build
 from attlas.training.checkpoint import write_whole
+from attlas.training.solvers import OF_LABELS
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -122,6 +124,7 @@ class Experiment:
             build(TrainingConfig, tables.get("training", {}), where="training"),
             build(EvaluationConfig, tables.get("evaluation", {}), where="evaluation"),
         )
+        made = _of_labels(made)
         made = dataclasses.replace(made, training=dataclasses.replace(made.training, metric=made.metric))
         made.model_config()
         made._check_measures()
@@ -144,8 +147,10 @@ class Experiment:
                 find_protocol(code)
 
     @property
-    def task(self) -> Literal["ranking", "rating"]:
-        """What the model's scores are."""
+    def task(self) -> Literal["ranking", "rating", "label", "target"]:
+        """What the model's scores are; of labelled rows by what the objective makes of them."""
+        if self.data.label is not None:
+            return OF_LABELS[self.solver["objective"]]  # type: ignore[return-value]
         return task_of(model_class(self.model["name"]))
 
     @property
@@ -168,6 +173,23 @@ class Experiment:
             "training": dataclasses.asdict(self.training),
             "evaluation": dataclasses.asdict(self.evaluation),
         }
+
+
+def _of_labels(made: Experiment) -> Experiment:
+    """The same; where the source holds labelled rows their column, and an objective that learns from them."""
+    data, name = made.data, made.model["name"]
+    if data.label is None and data.source and (given_examples(data.source) or is_libfm(data.source)):
+        data = dataclasses.replace(data, label=LABEL)
+    objective = made.solver.get("objective")
+    if data.label is None:
+        if objective in OF_LABELS:
+            raise ConfigError(f"[solver] objective = {objective!r} learns from labelled rows; name their column: [data] label")
+        return made
+    if asked_by(model_class(name)) != ("fields",):
+        raise ConfigError(f"{name} does not read feature fields, and these data are labelled rows of them; take fm or afm")
+    if objective not in (None, *OF_LABELS):
+        raise ConfigError(f"[solver] objective = {objective!r} is for interactions; labelled rows take logistic or squared")
+    return dataclasses.replace(made, data=data, solver={"objective": next(iter(OF_LABELS)), **made.solver})
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

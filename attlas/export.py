@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -27,6 +28,7 @@ def export_recommendations(
     exclude_seen: bool = True,
     candidates: Sequence[str | int] | None = None,
     unknown: Unknown = "error",
+    context: Mapping[str, Any] | None = None,
     tell: Teller | None = None,
 ) -> int:
     """Write the k best items of each user to a Parquet, CSV or JSON-lines file, block by block; returns the number of rows.
@@ -43,12 +45,10 @@ def export_recommendations(
     if path.suffix not in SUFFIXES:
         raise ConfigError(f"{path.name} has no known ending; expected one of {', '.join(SUFFIXES)}")
     asked = recommender.users.ids.to_list() if users is None else listed(users)
-    blocks = recommender.recommend_blocks(asked, k, exclude_seen=exclude_seen, candidates=candidates, unknown=unknown)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    except OSError as error:
-        raise ArtefactError(f"could not write {path}: {error}") from error
+    blocks = recommender.recommend_blocks(
+        asked, k, exclude_seen=exclude_seen, candidates=candidates, unknown=unknown, context=context
+    )
+    staged = _staged_beside(path)
     try:
         if not asked:
             write_whole(staged / "none.parquet", recommender.recommend([], k).write_parquet)
@@ -57,6 +57,14 @@ def export_recommendations(
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return rows
+
+
+def _staged_beside(path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise ArtefactError(f"could not write {path}: {error}") from error
 
 
 def _write_parts(blocks: Iterator[pl.DataFrame], staged: Path, asked: int, tell: Teller) -> int:

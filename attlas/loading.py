@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from attlas.data.examples import Examples, parts_by_ratio
 from attlas.data.interactions import Interactions
+from attlas.data.labelled import Layout, given_examples, read_examples, read_parts
 from attlas.data.readers import read
 from attlas.data.split import Split, looks_like_split, read_split
 from attlas.data.split import split as split_by
@@ -32,6 +35,9 @@ class DataConfig:
         min_user, min_item: how many items a user and how many users an item must have, both at once.
         since: rows before this date, or these seconds since 1970, are left out.
         returns: what negative amounts do: drop leaves their rows out, cancel takes them from earlier purchases.
+        label: the column of labels, which makes the rows examples of feature fields; libFM text has one by itself.
+        fields, numbers, buckets, bags, user_fields, item_fields: of examples, what their columns are; see
+            ``attlas.data.labelled.Layout``.
     """
 
     source: str = ""
@@ -51,6 +57,13 @@ class DataConfig:
     min_item: int = Field(default=0, ge=0)
     since: Annotated[str | None, BeforeValidator(lambda moment: moment if moment is None else str(moment))] = None
     returns: str | None = None
+    label: str | None = None
+    fields: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    buckets: dict[str, Annotated[int, Field(ge=2)]] = Field(default_factory=dict)
+    bags: tuple[str, ...] = ()
+    user_fields: tuple[str, ...] = ()
+    item_fields: tuple[str, ...] = ()
 
     def cleaning(self) -> dict[str, Any]:
         """What the rows become, as ``attlas.read`` takes it."""
@@ -64,6 +77,8 @@ def load_split(config: DataConfig, data: Any = None) -> tuple[Split, list[str]]:
         config: the settings.
         data: a Split, Interactions or a frame; None reads ``config.source``.
     """
+    if config.label is not None:
+        return _load_examples(config, data)
     if isinstance(data, Split):
         return data, []
     rows, why = load_rows(config, data), ""
@@ -81,6 +96,32 @@ def load_split(config: DataConfig, data: Any = None) -> tuple[Split, list[str]]:
     held = len(made.valid) if made.valid else 0
     said.append(f"split {made.code}{why}: {len(made.train):,} rows train, {held:,} validation, {len(made.test):,} test")
     return made, said + _strangers(made) + [f"{count:,} {reason}" for reason, count in made.dropped.items() if count]
+
+
+def _load_examples(config: DataConfig, data: Any) -> tuple[Split, list[str]]:
+    """Labelled rows that were split already, or split at random."""
+    if isinstance(data, Split):
+        return data, []
+    _refuse_cleaning(config)
+    names = [field.name for field in dataclasses.fields(Layout)]
+    layout = Layout(**{name: getattr(config, name) for name in names})
+    given, said, code = given_examples(config.source) if data is None else {}, [], "given"
+    if given:
+        train, *others = read_parts([given[part] for part in ("train", "valid", "test") if part in given], layout)
+        valid, test = others[0] if len(others) == 2 else None, others[-1]
+    else:
+        if config.split not in ("auto", "global-ratio"):
+            raise ConfigError(f"[data] split = {config.split!r} is for interactions; labelled rows split by 'global-ratio'")
+        rows = data if isinstance(data, Examples) else read_examples(config.source if data is None else data, layout)
+        share = {"valid": 0.0} if config.validation == "none" else {}
+        train, valid, test = parts_by_ratio(rows, seed=config.seed, **share)
+        code = "global-ratio"
+    unknown = [int((part.index == part.features.unknown).sum()) for part in (train, test)]
+    said += [f"fields {', '.join(f'{one.name} ({one.role}, {len(one.known):,})' for one in train.features.fields)}"]
+    said += [f"split {code}: {len(train):,} rows train, {len(valid) if valid else 0:,} validation, {len(test):,} test"]
+    said += [f"{unknown[1]:,} cells of the test rows are unknown to training"] if unknown[1] else []
+    parts: dict[str, Any] = {"train": train, "valid": valid, "test": test}
+    return Split(**parts, code=code), said
 
 
 def load_rows(config: DataConfig, data: Any = None) -> Interactions | None:

@@ -68,6 +68,8 @@ def _inputs_of(scorer: Scorer, item: int, user: int | None, chosen: np.ndarray |
         asker = user
     else:
         mine, asker = np.asarray(chosen), 0
+    if "fields" in scorer.names:
+        return {"item": torch.as_tensor(target, device=inputs.device)} | inputs.gather(("fields",), np.array([asker]), target)
     theirs = inputs.train.by_item[[item]].indices.astype(np.int64)
     matrix = inputs.gather(["observed"], np.array([asker]), target) if "observed" in scorer.names else {}
     return matrix | {

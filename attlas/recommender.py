@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +14,8 @@ import polars as pl
 from torch import nn
 
 from attlas import artefact
-from attlas.answers import Answer, best_items, check_k, similar_to
-from attlas.data.inputs import Inputs, Sizes
+from attlas.answers import Answer, best_items, check_choices, check_k, score_in_context, similar_to
+from attlas.data.inputs import Inputs
 from attlas.data.interactions import Interactions
 from attlas.data.vocabulary import listed
 from attlas.errors import ArtefactError, ConfigError
@@ -26,7 +26,7 @@ from attlas.scoring import DEFAULT_BUDGET, Scorer
 from attlas.settings import build
 from attlas.strangers import POPULAR, OpenScorer, one_row, score_strangers, way_of, welcome
 
-Unknown = Literal["error", "popular"]
+Unknown = Literal["error", "popular", "learned"]
 
 
 class Recommender:
@@ -95,6 +95,7 @@ class Recommender:
         exclude_seen: bool = True,
         candidates: Sequence[str | int] | None = None,
         unknown: Unknown = "error",
+        context: Mapping[str, Any] | None = None,
     ) -> pl.DataFrame:
         """The k best items for each user.
 
@@ -103,19 +104,22 @@ class Recommender:
             k: how many; fewer where fewer are left.
             exclude_seen: leave out what the user has chosen, held-out items included.
             candidates: rank these items only, by outside id.
-            unknown: what to do with a user that the model has never seen: ``error``, or answer with the most ``popular``.
+            unknown: what to do with a user that the model has never seen: ``error``, or answer with the most ``popular``, or,
+                where labelled rows were learned from, with what was ``learned`` of unknown users.
+            context: where labelled rows were learned from, what is known of the moment, by the name of its field.
 
         Returns:
             Columns user, rank, item, title, score and way, best first. Way is ``known user`` for one who was trained on. Who
             has only held-out rows is answered from those as ``recommend_for`` answers, and with its ways; who has none, and
-            an unknown user, gets what is ``popular``. Users are spelled as in the data; all are text where an unknown one
-            cannot be.
+            an unknown user, gets what is ``popular``. In context a way also says what was unknown. Users are spelled as in
+            the data; all are text where an unknown one cannot be.
 
         Raises:
             UnknownId: a user or candidate is not known.
-            ConfigError: k is no whole number of at least 1, or ``unknown`` is something else.
+            ConfigError: k is no whole number of at least 1, ``unknown`` is something else, or the run knows no such context.
         """
-        frames = list(self.recommend_blocks(users, k, exclude_seen=exclude_seen, candidates=candidates, unknown=unknown))
+        choices: dict[str, Any] = {"exclude_seen": exclude_seen, "candidates": candidates, "unknown": unknown}
+        frames = list(self.recommend_blocks(users, k, context=context, **choices))
         return pl.concat(frames) if frames else self._answer(np.zeros(0, np.int64)).frame(self.users.spelled([]))
 
     def recommend_blocks(
@@ -126,26 +130,38 @@ class Recommender:
         exclude_seen: bool = True,
         candidates: Sequence[str | int] | None = None,
         unknown: Unknown = "error",
+        context: Mapping[str, Any] | None = None,
     ) -> Iterator[pl.DataFrame]:
         """As ``recommend``, in blocks of users that fit the memory budget."""
         check_k(k)
-        if unknown not in ("error", "popular"):
-            raise ConfigError(f"unknown={unknown!r}; expected 'error' or 'popular'")
+        check_choices(unknown, context, self.inputs.given_features)
         users = listed(users)
         asked = self.users.spelled(users)
         index = self.users.index_of(users) if unknown == "error" else self.users.find(users)
         allowed = None if candidates is None else self.items.index_of(listed(candidates))
         for first in range(0, len(users), self.scorer.users_at_once):
             block = slice(first, first + self.scorer.users_at_once)
-            yield self._answer(index[block], k, exclude_seen, allowed).frame(asked[block])
+            yield self._answer(index[block], k, exclude_seen, allowed, context, unknown).frame(asked[block])
 
-    def _answer(self, index: np.ndarray, k: int = 1, exclude_seen: bool = True, allowed: np.ndarray | None = None) -> Answer:
+    def _answer(
+        self,
+        index: np.ndarray,
+        k: int = 1,
+        exclude_seen: bool = True,
+        allowed: np.ndarray | None = None,
+        context: Mapping[str, Any] | None = None,
+        unknown: Unknown = "error",
+    ) -> Answer:
         is_known = index >= 0
         score = np.empty((len(index), len(self.items)), np.float32)
         score[~is_known] = self.popularity
-        score[is_known] = self.everybody.score_all(index[is_known])
-        known_ways = iter(self.everybody.ways(index[is_known]))
-        ways = [next(known_ways) if known else POPULAR for known in is_known]
+        is_scored = is_known | (unknown == "learned")
+        if self.inputs.given_features is not None:
+            score[is_scored], said = score_in_context(self.scorer, index[is_scored], context)
+        else:
+            score[is_scored], said = self.everybody.score_all(index[is_scored]), self.everybody.ways(index[is_scored])
+        known_ways = iter(said)
+        ways = [next(known_ways) if scored else POPULAR for scored in is_scored]
         hidden = self.hidden[np.where(is_known, index, 0)] if exclude_seen and len(self.users) else None
         if hidden is not None:
             hidden = hidden.multiply(is_known[:, None]).tocsr()
@@ -257,7 +273,8 @@ class Recommender:
 
     def write_into(self, folder: Path) -> None:
         """Write the run's files into a folder that may hold others; the manifest comes last."""
-        artefact.write(folder, self.card, self.model.state_dict(), self.inputs.train, self.seen)
+        weights, features = self.model.state_dict(), self.inputs.given_features
+        artefact.write(folder, self.card, weights, self.inputs.train, self.seen, features)
 
 
 def load(folder: str | Path, *, device: str = "cpu", budget: int = DEFAULT_BUDGET) -> Recommender:
@@ -272,10 +289,10 @@ def load(folder: str | Path, *, device: str = "cpu", budget: int = DEFAULT_BUDGE
         raise ArtefactError(f"{folder} holds a {name!r}, which this attlas does not know; install the attlas that wrote it")
     settings = card["model"]["config"]
     chosen: Any = model_class(name)
-    model = chosen(Sizes(len(train.users), len(train.items)), build(chosen.Config, settings, where="model"))
+    inputs = Inputs(train, device=device, features=artefact.read_features(Path(folder), card, train))
+    model = chosen(inputs.sizes, build(chosen.Config, settings, where="model"))
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise ArtefactError(f"{folder} holds weights of another shape than its {name}; the run must be made anew") from error
-    inputs = Inputs(train, device=device)
     return Recommender(model.to(inputs.device).eval(), inputs, card=card, seen=seen, budget=budget)

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from attlas.artefact import MANIFEST
+from attlas.data.examples import Examples
+from attlas.data.labelled import LABEL
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError
+from attlas.evaluation.metrics import BY_ROW
 from attlas.evaluation.protocols import find_protocol, with_full
 from attlas.evaluation.report import Report, RowReport
 from attlas.experiment import Experiment, recall, remember
@@ -83,7 +86,7 @@ def fit(
     """Split, train with early stopping, evaluate: a Recommender from a table in one call.
 
     Args:
-        data: the path of a table or of a folder of given files, Interactions, a Split, or a frame.
+        data: the path of a table or of a folder of given files, Interactions, Examples, a Split, or a frame.
         model: one of ``attlas models``.
         config: the model's own settings, such as ``{"embedding_dim": 32}``.
         solver: how it is trained, such as ``{"learning_rate": 0.002, "negatives": 8}``.
@@ -99,12 +102,17 @@ def fit(
     """
     is_path = isinstance(data, str | Path)
     tables = {
-        "data": {"source": str(data) if is_path else "", "split": split},
+        "data": {"source": str(data) if is_path else "", "split": split} | ({"label": LABEL} if holds_examples(data) else {}),
         "model": {"name": model, **(config or {})},
         "solver": dict(solver or {}),
         "training": training,
     }
     return run(Experiment.of(tables), data=None if is_path else data, out=out, resume=resume)
+
+
+def holds_examples(data: Any) -> bool:
+    """Whether data in memory are labelled rows, or a split of them."""
+    return isinstance(data.train if isinstance(data, Split) else data, Examples)
 
 
 def evaluate_run(
@@ -141,8 +149,8 @@ def evaluate_run(
     task = experiment.task
     codes = with_full(protocols) or ["full" if task == "ranking" else task]
     for code in codes:
-        if code == "rating" != task:
-            raise ConfigError(f"protocol 'rating' is for models of ratings, and {folder} ranks; use full")
+        if code in BY_ROW and code != task:
+            raise ConfigError(f"protocol {code!r} does not measure {folder}; use {'full' if task == 'ranking' else task!r}")
         if code != task:
             find_protocol(code)
     beyond, tell = experiment.evaluation.beyond, tell or Teller()

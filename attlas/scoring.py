@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from attlas.data.inputs import Inputs, whole
+from attlas.data.examples import ExampleInputs, Examples
+from attlas.data.inputs import Fields, Inputs, whole
 from attlas.data.interactions import Interactions
 from attlas.models.protocol import Ranking, Separable, asked_by, task_of
 
@@ -76,26 +77,39 @@ class Scorer:
         ]
         return torch.cat(parts).float().cpu().numpy() if parts else np.zeros(0, np.float32)
 
-    def score_rows(self, data: Interactions) -> np.ndarray:
+    @torch.inference_mode()
+    def score_rows(self, data: Interactions | Examples) -> np.ndarray:
         """The score of each row of the same users and items, float32[N].
 
         Where the model's task is to rate, a rating: none is beyond the lowest or the highest of training.
         """
-        score_N, known = self.score(data.user, data.item), self.train.rating
-        return score_N if known is None or task_of(self.model) != "rating" else score_N.clip(known.min(), known.max())
+        if isinstance(data, Interactions):
+            score_N, known = self.score(data.user, data.item), self.train.rating
+            return score_N if known is None or task_of(self.model) != "rating" else score_N.clip(known.min(), known.max())
+        inputs, step = ExampleInputs(data, device=self.inputs.device), max(1, self.budget // PAIR_BYTES)
+        parts = [self.model(fields=inputs.rows(slice(first, first + step))[0]) for first in range(0, len(data), step)]
+        return torch.cat(parts).float().cpu().numpy() if parts else np.zeros(0, np.float32)
 
     @torch.inference_mode()
-    def score_all(self, user: np.ndarray) -> np.ndarray:
+    def score_all(self, user: np.ndarray, context: Fields | None = None) -> np.ndarray:
         """The score of every item for each user, float32[V, I].
 
         For an item in the user's own history this is the score with that item left in.
+
+        Args:
+            user: int64[V]; for models of fields -1 is an unknown user.
+            context: of models of fields, V rows of the context's fields; None where nothing is known of the moment.
         """
         user_V = torch.as_tensor(user, device=self.inputs.device)
-        made = {"user": user_V, "user_history": whole(self.inputs.user_lists, user_V)} | self._matrix
+        made: dict[str, Any] = {"user": user_V} | self._matrix
+        if "fields" in self.names:
+            made["fields"] = self.inputs.crossed(user_V, context)
+        else:
+            made["user_history"] = whole(self.inputs.user_lists, user_V)
         return self.score_catalogue(made).float().cpu().numpy()
 
     def score_catalogue(self, made: dict[str, Any]) -> Tensor:
-        """The score of every item, [V, I], for users given by the inputs ``user`` and ``user_history``."""
+        """The score of every item, [V, I], for users given by ``user`` and ``user_history``, or by ``fields``."""
         if isinstance(self.model, Ranking):
             return self.model.score_catalogue(**{name: made[name] for name in asked_by(self.model, "score_catalogue")})
         if not isinstance(self.model, Separable):

@@ -21,12 +21,14 @@ import torch
 from torch import nn
 
 from attlas.artefact import is_unfinished
+from attlas.data.examples import Examples, inputs_of
 from attlas.data.inputs import Inputs, Sizes, find_device
 from attlas.data.interactions import FACTS, Interactions
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError
 from attlas.evaluation.codes import rows_of
 from attlas.evaluation.evaluate import evaluate, evaluate_rows
+from attlas.evaluation.metrics import BY_ROW, ERRORS
 from attlas.evaluation.naming import find_metric
 from attlas.evaluation.protocols import find_protocol, with_full
 from attlas.evaluation.report import Report, RowReport
@@ -72,8 +74,8 @@ class Trial:
 
     def _refuse_too_large(self) -> None:
         chosen, train = model_class(self.name), self.split.train
-        sizes = Sizes(len(train.users), len(train.items))
         if isinstance(chosen, Sized):
+            sizes = inputs_of(train).sizes
             what = f"{chosen.__name__} on {sizes.num_users:,} users and {sizes.num_items:,} items"
             needs = chosen.memory(sizes, self.config)
             refuse_too_large(what, needs, self.experiment.training.memory_bytes())
@@ -140,7 +142,8 @@ class Trial:
         reports = [measure(Scorer(model, inputs), split, code, wanted.k, self.tell, beyond=wanted.beyond) for code in codes]
         card = self.card(inputs, losses, valid, seconds, [report.to_dict() for report in reports])
         card["training"]["chosen"] |= chosen
-        seen = together(split.test, split.valid, split.given)
+        held = together(split.test, split.valid, split.given)
+        seen = held.chosen if isinstance(held, Examples) else held
         return Recommender(model, inputs, card=card, seen=seen, reports=reports)
 
     def fit(
@@ -148,13 +151,13 @@ class Trial:
     ) -> tuple[nn.Module, Inputs, list[float], Patience | None]:
         """One of the STAGES: a fresh model trained on the rows; in the stage ``fit`` it stops early, or when ``halt`` says."""
         settings = self.experiment.training
-        inputs = Inputs(train, device=self.device)
+        inputs = inputs_of(train, device=self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             made: Any = model_class(self.name)
             model = made(inputs.sizes, self.config)
         if settings.start:
-            start(model, settings.start, train)
+            start(model, settings.start, inputs.train)
         model.to(self.device)
         is_long = not make_solver(model, self.experiment.solver).one_epoch
         checkpoint = Checkpoint(self.folder / f"{stage}.checkpoint") if self.folder and is_long else None
@@ -163,7 +166,7 @@ class Trial:
             solver = make_solver(model, self.experiment.solver, watch=view.batch)
             patience = None
             if stage == "fit" and self.split.valid is not None:
-                is_error = self.experiment.task == "rating"
+                is_error = self.experiment.metric in ERRORS
                 value = partial(self._validate, model, inputs)
                 patience = Patience(model, value, epochs=settings.patience, is_error=is_error, remembers=is_long, halt=halt)
             path = self.folder / "metrics.jsonl" if self.folder else None
@@ -178,20 +181,20 @@ class Trial:
         task, code = self.experiment.task, self.experiment.metric
         name, cut = find_metric(code, task)
         scorer = Scorer(model.eval(), inputs)
-        if task == "rating":
+        if task != "ranking":
             return evaluate_rows(scorer, self.split.valid, task).mean(name)
         return evaluate(scorer, self.split, "full", k=cut or 10, part="valid", metrics=[name]).mean(code)
 
     def _usual_protocols(self) -> tuple[str, ...]:
-        if self.experiment.task == "rating":
-            return ("rating",)
+        if self.experiment.task != "ranking":
+            return (self.experiment.task,)
         return ("full",) if self.split.candidates is None else ("full", "ncf")
 
     def card(
         self, inputs: Inputs, losses: list[float], valid: dict[str, Any] | None, seconds: float, reports: list[Any]
     ) -> dict[str, Any]:
         """What is known of the run, ready for JSON."""
-        train = inputs.train
+        train = inputs.data
         return {
             "model": {"name": self.name, "config": dataclasses.asdict(self.config)},
             "experiment": self.experiment.to_dict(),
@@ -220,13 +223,13 @@ class Trial:
 def measure(
     scorer: Scorer, split: Split, code: str, k: tuple[int, ...], tell: Teller, *, beyond: bool = False
 ) -> Report | RowReport:
-    """Evaluate under one protocol, with a bar; under ``rating``, how far predicted ratings are off.
+    """Evaluate under one protocol, with a bar; under ``rating``, ``label`` or ``target``, how far predictions are off.
 
     Args:
         beyond: describe the lists too, under protocols that make any.
     """
-    if code == "rating":
-        return dataclasses.replace(evaluate_rows(scorer, split.test, "rating"), split=split.code, rows=rows_of(split))
+    if code in BY_ROW:
+        return dataclasses.replace(evaluate_rows(scorer, split.test, code), split=split.code, rows=rows_of(split))
     beyond = beyond and find_protocol(code).against == "catalogue"
     with tell.bar(f"evaluate {code}", total=1) as bar:
         return evaluate(scorer, split, code, k=k, beyond=beyond, watch=lambda done, total: bar.update(done, total=total))
@@ -281,9 +284,11 @@ def tidied(folder: Path, recommender: Recommender) -> Recommender:
     return recommender
 
 
-def together(*parts: Interactions | None) -> Interactions:
+def together(*parts: Any) -> Any:
     """The rows of several parts of one data set, one part after another; a fact that one of them lacks is left out."""
     there = [part for part in parts if part is not None]
+    if isinstance(there[0], Examples):
+        return there[0].joined(*there[1:])
 
     def all_of(name: str) -> Any:
         values = [getattr(part, name) for part in there]

@@ -59,7 +59,8 @@ def test_a_toml_file_becomes_an_experiment(tmp_path: Path) -> None:
 def test_an_empty_file_is_an_experiment_with_popularity_and_the_defaults_spelled_out(tmp_path: Path) -> None:
     tables = Experiment.from_file(written(tmp_path, "")).to_dict()
     none = dict.fromkeys(["user", "item", "rating", "time", "separator", "items", "users", "positive", "since", "returns"])
-    whole = {"repeat": "count", "min_user": 0, "min_item": 0}
+    whole = {"repeat": "count", "min_user": 0, "min_item": 0, "label": None, "buckets": {}}
+    whole |= dict.fromkeys(["fields", "numbers", "bags", "user_fields", "item_fields"], ())
     assert tables["data"] == {"source": "", "split": "auto", "validation": "auto", "seed": 1, **none, **whole}
     assert tables["model"] == {"name": "popularity"}
     assert tables["solver"] == {}

@@ -96,6 +96,22 @@ QUICK: dict[str, dict[str, Any]] = {
         "solver": {"learning_rate": 0.03, "batch_size": 128},
         "epochs": 8,
     },
+    "fm": {"config": {"embedding_dim": 4, "stddev": 0.1}, "solver": {"learning_rate": 0.05, "batch_size": 128}, "epochs": 8},
+    "nfm": {
+        "config": {"embedding_dim": 8, "layers": (8,), "stddev": 0.1, "norm": False, "dropout": 0.0, "hidden_dropout": 0.0},
+        "solver": {"learning_rate": 0.05, "batch_size": 128},
+        "epochs": 10,
+    },
+    "deepfm": {
+        "config": {"embedding_dim": 4, "layers": (8, 4), "stddev": 0.1, "dropout": 0.0},
+        "solver": {"learning_rate": 0.05, "batch_size": 128},
+        "epochs": 8,
+    },
+    "afm": {
+        "config": {"embedding_dim": 4, "attention_dim": 4, "stddev": 0.1, "dropout": 0.0},
+        "solver": {"learning_rate": 0.05, "batch_size": 128},
+        "epochs": 8,
+    },
     "fism": {"config": {"embedding_dim": 4, "stddev": 0.1}, "solver": {"learning_rate": 0.05, "batch_size": 128}, "epochs": 6},
     "nais": {
         "config": {"embedding_dim": 4, "attention_dim": 4, "stddev": 0.1},

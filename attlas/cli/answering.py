@@ -8,6 +8,7 @@ from typing import Any
 from attlas.errors import ConfigError
 from attlas.explanation import Explanation
 from attlas.export import export_recommendations
+from attlas.pairs import PairReasons, explain_row
 from attlas.recommender import load
 from attlas.telling import Teller
 
@@ -22,6 +23,7 @@ def recommend_from_options(
     out: Path | None,
     unknown: Any,
     candidates: list[str] | None,
+    context: list[str] | None,
     exclude_seen: bool,
     tell: Teller,
 ) -> list[dict[str, Any]] | dict[str, Any]:
@@ -38,14 +40,39 @@ def recommend_from_options(
         raise ConfigError("--all-users wants a file: --out recs.parquet")
     recommender = load(run)
     if history is not None:
-        if out or candidates:
-            raise ConfigError("--history answers for one stranger; leave --out and --candidates out")
+        if out or candidates or context:
+            raise ConfigError("--history answers for one stranger; leave --out, --candidates and --context out")
         return recommender.recommend_for(history, k, exclude_seen=exclude_seen).to_dicts()
     choices: dict[str, Any] = {"exclude_seen": exclude_seen, "candidates": candidates, "unknown": unknown}
+    choices |= {"context": said_of(context)} if context else {}
     if out is None:
         return recommender.recommend(users, k, **choices).to_dicts()
     rows = export_recommendations(recommender, None if all_users else users, k, out, tell=tell, **choices)
     return {"out": str(out), "rows": rows, "users": len(recommender.users) if all_users else len(users)}
+
+
+def said_of(context: list[str]) -> dict[str, str]:
+    """``field=category`` by field.
+
+    Raises:
+        ConfigError: something that is written another way.
+    """
+    parts = [part.partition("=") for part in context]
+    for part, (name, equals, _) in zip(context, parts, strict=True):
+        if not (name.strip() and equals):
+            raise ConfigError(f"--context {part!r} does not fit; write FIELD=CATEGORY, for instance weather=sunny")
+    return {name.strip(): text.strip() for name, _, text in parts}
+
+
+def explain_pairs_from_options(run: Path, words: list[str], *, context: list[str], top: int) -> PairReasons:
+    """Why an item, for a user in a context, by pairs of features.
+
+    Raises:
+        ConfigError: not one user and one item, or a model that does not sum over pairs.
+    """
+    if len(words) != 2:
+        raise ConfigError(f"got {' '.join(words)!r}; expected USER ITEM with --context")
+    return explain_row(load(run), words[0], words[1], context=said_of(context), top=top)
 
 
 def explain_from_options(run: Path, words: list[str], *, history: list[str] | None, top: int) -> Explanation:

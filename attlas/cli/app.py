@@ -159,16 +159,15 @@ def recommend(
     history: option.History = None,
     k: option.Length = 10,
     out: Annotated[Path | None, typer.Option(help="Write to this .parquet, .csv or .jsonl file.", show_default=False)] = None,
-    unknown: Annotated[str, typer.Option(help="What to do with unknown users: error or popular.")] = "error",
+    unknown: Annotated[str, typer.Option(help="Unknown users: error, popular, or learned.")] = "error",
     candidates: option.Candidates = None,
+    context: option.Context = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="Also items that the user has chosen.")] = False,
     as_json: option.Json = False,
 ) -> None:
     """The best items for users, for a stranger with a history, or for everybody.
 
-    Examples: [bold]attlas recommend demo/delf m17 m3 -k 5[/bold]
-
-    [bold]attlas recommend demo/delf --history f4,f10,f77[/bold]
+    Examples: [bold]attlas recommend demo/delf m17 m3 -k 5[/bold], [bold]attlas recommend demo/delf --history f4,f10[/bold]
 
     [bold]attlas recommend demo/delf --all-users -k 100 --out recs.parquet[/bold]
     """
@@ -183,6 +182,7 @@ def recommend(
         out=out,
         unknown=unknown,
         candidates=_listed(candidates),
+        context=context,
         exclude_seen=not include_seen,
         tell=_terminal(),
     )
@@ -219,6 +219,7 @@ def explain(
         typer.Argument(metavar="[USER] ITEM", help="A user and an item; with --history the item alone.", show_default=False),
     ],
     history: option.History = None,
+    context: option.Context = None,
     top: Annotated[int, typer.Option(help="So many of the heaviest reasons.", min=1)] = 10,
     as_json: option.Json = False,
 ) -> None:
@@ -227,9 +228,13 @@ def explain(
     Examples: [bold]attlas explain demo/delf m17 f42[/bold]
 
     [bold]attlas explain demo/delf f42 --history f4,f10,f77[/bold]
-    """
-    from attlas.cli.answering import explain_from_options
 
+    With [bold]--context hour=8[/bold], of a run on feature fields: which pairs of features decided.
+    """
+    from attlas.cli.answering import explain_from_options, explain_pairs_from_options
+
+    if context is not None:
+        return show.show_pairs(explain_pairs_from_options(run, words, context=context, top=top), as_json=as_json)
     found = explain_from_options(run, words, history=_listed(history), top=top)
     if as_json:
         return show.show_json(found.to_dict())

@@ -72,6 +72,10 @@ Setting = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting: model.embedding_dim=32, solver.learning_rate=0.002.", show_default=False),
 ]
+Context = Annotated[
+    list[str] | None,
+    typer.Option("--context", help="What is known of the moment: weather=sunny; may be repeated.", show_default=False),
+]
 Candidates = Annotated[str | None, _text("Rank these items only, separated as in --history.")]
 
 TABLE: dict[str, Any] = {

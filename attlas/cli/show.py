@@ -52,6 +52,16 @@ def show_blocks(blocks: Sequence[tuple[str, Sequence[str]]]) -> None:
         console.print()
 
 
+def show_pairs(found: Any, *, as_json: bool) -> None:
+    """What each pair of features added to a score."""
+    if as_json:
+        return show_json(found.to_dict())
+    unknown = f", unknown: {', '.join(found.unknown)}" if found.unknown else ""
+    show_sentences([found.sentence(), f"score {found.score:.4f}, of which {found.rest:.4f} is no pair's{unknown}"])
+    columns = ("field", "feature", "other_field", "other", "attention", "score", "contribution")
+    return show_table(found.pairs.to_dicts(), columns, title="Pairs of features")
+
+
 def show_sentences(sentences: Sequence[str]) -> None:
     """One line each."""
     for sentence in sentences:
@@ -112,7 +122,7 @@ def show_reports(reports: Sequence[Mapping[str, Any]], *, title: str) -> None:
         head = f"{title}: protocol {report['protocol']}, split {report['split']}, {whom}"
         if ways := report.get("ways"):
             head += f", strangers answered: {', '.join(ways)}"
-        beside = () if report["protocol"] in ("full", "rating") else ("corrected", "full")
+        beside = () if report["protocol"] in ("full", "rating", "label", "target") else ("corrected", "full")
         show_table(report_rows(report, full), ("metric", "mean", "95 % interval", *beside), title=head)
         if rows := list_rows(report):
             show_table(rows, ("figure", "value", "unit", "95 % interval"), title="What the lists are like, not how good:")

@@ -15,22 +15,34 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from attlas.data.fields import Crossed, Features, Fields
 from attlas.data.interactions import Interactions
 from attlas.data.observed import Observed
 from attlas.errors import ConfigError, DataError, nearest
 from attlas.ops.ragged import Ragged
 
-NAMES = ("user", "item", "user_history", "item_history", "observed")
+NAMES = ("user", "item", "user_history", "item_history", "observed", "fields")
 LeaveOut = Literal["remove", "matched", "keep"]
 FULL_TABLE_SHARE = 0.25
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many users and items a model has tables for."""
+    """How many users, items and features a model has tables for.
+
+    Attributes:
+        num_users, num_items: how many there are.
+        field_sizes: how many features each field has; () where the user and the item are the fields, with an unknown each.
+    """
 
     num_users: int
     num_items: int
+    field_sizes: tuple[int, ...] = ()
+
+    @property
+    def fields(self) -> tuple[int, ...]:
+        """How many features each field has."""
+        return self.field_sizes or (self.num_users + 1, self.num_items + 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +101,24 @@ class Inputs:
     Args:
         train: what is known of the past.
         device: where the tensors go.
+        features: the fields of a row; None where the user and the item are all that is known.
     """
 
-    def __init__(self, train: Interactions, *, device: str | torch.device = "cpu"):
+    def __init__(self, train: Interactions, *, device: str | torch.device = "cpu", features: Features | None = None):
         self.train = train
         self.device = find_device(device)
-        self.sizes = Sizes(len(train.users), len(train.items))
+        self.given_features = features
+        self.sizes = Sizes(len(train.users), len(train.items), features.sizes if features else ())
+
+    @property
+    def data(self) -> Any:
+        """What is learned from: interactions, or of examples the labelled rows."""
+        return self.train
+
+    @cached_property
+    def features(self) -> Features:
+        """The fields of a row."""
+        return self.given_features or Features.of_ids(self.train.users, self.train.items)
 
     @cached_property
     def user_lists(self) -> Ragged:
@@ -155,9 +179,15 @@ class Inputs:
                 made[name] = self._history(self.item_lists, item_B, user_B, leave_out, rng)
             elif name == "observed":
                 made[name] = self.observed if leave_out == "keep" else self.observed.hide(user_B, item_B)
+            elif name == "fields":
+                made[name] = self.features.pairs(user_B, item_B)
             else:
                 raise ConfigError(f"no input is called {name!r}; {nearest(name, NAMES)}")
         return made
+
+    def crossed(self, user: np.ndarray | Tensor, context: Fields | None = None) -> Crossed:
+        """The rows of every item for each user, int64[V], in the context that goes with each; -1 is an unknown user."""
+        return self.features.crossed(torch.as_tensor(user, device=self.device), context)
 
     def _indices(self, index: np.ndarray | Tensor, count: int, noun: str) -> Tensor:
         index_B = torch.as_tensor(index, device=self.device)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -68,12 +68,13 @@ def evaluate(
     return replace(report, per_user=report.per_user | of_each, overall=overall)
 
 
-def evaluate_rows(scorer: RowScorer, data: Any, task: Literal["rating", "label"]) -> RowReport:
+def evaluate_rows(scorer: RowScorer, data: Any, task: str) -> RowReport:
     """How well a scorer predicts the rating or the label of each row.
 
     Args:
         data: rows with a ``rating``, such as Interactions, or with a ``label``, such as Examples.
-        task: ``rating`` if scores are ratings, ``label`` if they are logits of a label that is 0 or 1.
+        task: ``rating`` if scores are ratings, ``label`` if they are logits of a label that is 0 or 1, ``target`` if they are
+            predictions of -1 for that label 0 and of +1 for 1.
 
     Raises:
         ConfigError: there is no such task, or the rows do not carry what it needs.
@@ -82,9 +83,9 @@ def evaluate_rows(scorer: RowScorer, data: Any, task: Literal["rating", "label"]
     """
     if task not in BY_ROW:
         raise ConfigError(f"there is no task {task!r}; {nearest(task, BY_ROW)}")
-    truth = getattr(data, task, None)
+    truth = getattr(data, noun := "rating" if task == "rating" else "label", None)
     if truth is None:
-        raise ConfigError(f"these rows have no {task}; evaluate them as a ranking or read them with a column for it")
+        raise ConfigError(f"these rows have no {noun}; evaluate them as a ranking or read them with a column for it")
     if not len(truth):
         raise DataError("there are no rows to predict; check how the data were split")
     score = scorer.score_rows(data)

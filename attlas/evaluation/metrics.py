@@ -212,10 +212,17 @@ def label_auc(label_N: np.ndarray, score_N: np.ndarray) -> float:
     return float((rankdata(score_N)[is_positive_N].sum() - positives * (positives + 1) / 2) / pairs)
 
 
+def target_rmse(label_N: np.ndarray, predicted_N: np.ndarray) -> float:
+    """The root of the mean squared error of predictions of -1 (label 0) and +1 (label 1), clamped to [-1, 1] first."""
+    return rmse(2.0 * _wide(label_N) - 1.0, np.clip(_wide(predicted_N), -1.0, 1.0))
+
+
 BY_ROW: dict[str, dict[str, Callable[[np.ndarray, np.ndarray], float]]] = {
     "rating": {"rmse": rmse, "mae": mae},
     "label": {"logloss": logloss, "auc": label_auc},
+    "target": {"rmse": target_rmse, "auc": label_auc},
 }
+ERRORS = ("rmse", "mae", "logloss")  # the lower, the better
 
 
 def _wide(values: np.ndarray) -> np.ndarray:

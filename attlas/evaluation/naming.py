@@ -11,12 +11,17 @@ from attlas.errors import ConfigError, nearest
 from attlas.evaluation.metrics import AT_K, BY_ROW, WITHOUT_K, Ranks
 from attlas.evaluation.sampled import EXPECTED
 
-LEADING = {"ranking": "ndcg@10", "rating": "rmse", "label": "logloss"}  # what early stopping watches where nobody says
+LEADING = {  # what early stopping watches where nobody says
+    "ranking": "ndcg@10",
+    "rating": "rmse",
+    "label": "logloss",
+    "target": "rmse",
+}
 ALL_AT_K: dict[str, Callable[[Ranks, int], np.ndarray]] = {**AT_K, **EXPECTED}
 
 
 def find_metric(code: str, task: str) -> tuple[str, int | None]:
-    """The name and the cut-off of a metric such as ``ndcg@10``, one that fits the task: ranking, rating or label.
+    """The name and the cut-off of a metric such as ``ndcg@10``, one that fits the task: ranking, rating, label or target.
 
     Raises:
         ConfigError: there is no such metric, or its cut-off is missing or too much.

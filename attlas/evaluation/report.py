@@ -173,10 +173,10 @@ class RowReport:
     """Errors over single rows, for models of ratings or labels.
 
     Attributes:
-        task: ``rating`` or ``label``.
+        task: ``rating``, ``label`` or ``target``.
         num_rows: how many rows were scored.
         split, part: where the rows come from.
-        values: ``rmse`` and ``mae`` in units of the rating; or ``logloss`` in nats and ``auc``.
+        values: ``rmse`` and ``mae`` in units of the rating; or ``logloss`` in nats and ``auc``; or ``rmse`` and ``auc``.
         rows: by what they are known again; see Code.
     """
 

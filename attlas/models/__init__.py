@@ -35,6 +35,10 @@ MODELS = {
     "arl": "ARL",
     "aml": "AML",
     "dacr": "DACR",
+    "fm": "FM",
+    "nfm": "NFM",
+    "deepfm": "DeepFM",
+    "afm": "AFM",
 }
 
 # The names of those that stand in the room of another: parts of a paper that are models by themselves.

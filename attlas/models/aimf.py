@@ -250,7 +250,7 @@ class AIMF(nn.Module):
         word_I = self.user_attention.projection.weight @ word_1S[0]
         return weight_U[lists.owner] * value_T * word_I[lists.index]
 
-    def penalty(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
+    def penalise(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
         """l2 (|P_u|^2 + |Q_i|^2 + b_u^2 + b_i^2), the mean over the batch's ratings, and weight_l2 times all weights'."""
         total = self.config.weight_l2 * sum((weight.square().sum() for weight in self.parameters()), self.mean.new_zeros(()))
         for index_B, side in zip((user, item), SIDES, strict=True):

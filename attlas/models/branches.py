@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from attlas.errors import ConfigError
 from attlas.models.layers import PairTower
-from attlas.ops.towers import judge_every_pair, judge_pairs
+from attlas.ops.towers import judge_every_pair, judge_listed_pairs
 
 
 def match_pairs(
@@ -33,7 +33,7 @@ def match_pairs(
         head: the output layer, of whose weights the last L are the tower's.
     """
     split = user_code.shape[1] - len(tower.bias)
-    score_B = judge_pairs(user_code, user_row, item_code, item_row, *_layers(tower), head.weight[0, split:])
+    score_B = judge_listed_pairs(user_code, user_row, item_code, item_row, *_layers(tower), head.weight[0, split:])
     return score_B if head.bias is None else score_B + head.bias
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from attlas.data.inputs import History, Inputs
+from attlas.data.inputs import Fields, History, Inputs
 from attlas.data.interactions import Interactions
 
 
@@ -74,15 +74,6 @@ class Beginning(Protocol):
 
 
 @runtime_checkable
-class Penalised(Protocol):
-    """A model with a regulariser of its own, which gradient descent adds to the loss of each batch."""
-
-    def penalty(self, **inputs: Any) -> Tensor:
-        """From the inputs of ``forward`` to a scalar."""
-        ...
-
-
-@runtime_checkable
 class Fusing(Protocol):
     """A model that can start from others, trained by themselves, that are parts of it."""
 
@@ -106,6 +97,24 @@ class Explaining(Protocol):
 
     def attention(self, **inputs: Any) -> dict[str, Tensor]:
         """From the inputs of one pair to one weight per history entry, [T], by the name of the history."""
+        ...
+
+
+@runtime_checkable
+class Penalised(Protocol):
+    """A model with a regulariser of its own, which descent adds to the loss of each batch."""
+
+    def penalise(self, **inputs: Any) -> Tensor:
+        """From the inputs of ``forward`` to what the parameters, or those that a batch names, cost; a scalar."""
+        ...
+
+
+@runtime_checkable
+class WeighingPairs(Protocol):
+    """A model of feature fields whose score is a sum over pairs of them, beside its linear part."""
+
+    def weigh_pairs(self, fields: Fields) -> tuple[Tensor, Tensor]:
+        """The weight of each pair of fields and its score, [B, P] each; their products are what the pairs add."""
         ...
 
 
@@ -182,7 +191,7 @@ def reasons_of(model: nn.Module | type) -> Reasons:
     if isinstance(model, Explaining):
         found: Reasons = getattr(model, "reasons", "attention" if isinstance(model, Separable) else "contribution")
         return found
-    return "none" if {"user", "user_history"} & set(asked_by(model)) else "popularity"
+    return "none" if {"user", "user_history", "fields"} & set(asked_by(model)) else "popularity"
 
 
 def asked_by(model: nn.Module | type, method: str = "forward") -> tuple[str, ...]:

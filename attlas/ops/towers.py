@@ -19,7 +19,7 @@ from attlas.ops.halves import products_and_relu_of_halves
 NARROW = 64  # units: wider layers are better multiplied one by one, as whole matrices
 
 
-def judge_pairs(
+def judge_listed_pairs(
     left_GC: Tensor,
     left_B: Tensor,
     right_RC: Tensor,
@@ -42,14 +42,14 @@ def judge_pairs(
     """
     widths = [weights[0].shape[1] if weights else len(head_K), *map(len, biases)]
     if left_GC.device.type == "cpu" and max(widths) <= NARROW:
-        return _JudgePairs.apply(left_GC, left_B, right_RC, right_B, head_K, *weights, *biases)
+        return _JudgeListedPairs.apply(left_GC, left_B, right_RC, right_B, head_K, *weights, *biases)
     product_B, hidden = products_and_relu_of_halves(left_GC, left_B, right_RC, right_B, left_GC.shape[1] - widths[0])
     for weight, bias in zip(weights, biases, strict=True):
         hidden = linear(hidden, weight, bias).relu_()
     return product_B + hidden @ head_K
 
 
-def judge_pairs_reference(
+def judge_listed_pairs_reference(
     left_GC: Tensor,
     left_B: Tensor,
     right_RC: Tensor,
@@ -58,7 +58,7 @@ def judge_pairs_reference(
     biases: tuple[Tensor, ...],
     head_K: Tensor,
 ) -> Tensor:
-    """``judge_pairs``, pair by pair."""
+    """``judge_listed_pairs``, pair by pair."""
     split = left_GC.shape[1] - (weights[0].shape[1] if weights else len(head_K))
     judged = []
     for left_C, right_C in zip(left_GC[left_B], right_RC[right_B], strict=True):
@@ -69,7 +69,7 @@ def judge_pairs_reference(
     return torch.stack(judged)
 
 
-class _JudgePairs(torch.autograd.Function):
+class _JudgeListedPairs(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, left_GC: Tensor, left_B: Tensor, right_RC: Tensor, right_B: Tensor, head_K: Tensor, *layers: Tensor
@@ -80,7 +80,7 @@ class _JudgePairs(torch.autograd.Function):
         first_BH = left_GC.new_empty(len(left_B), ctx.widths[0])
         hidden_MB = left_GC.new_empty(sum(ctx.widths[1:]), len(left_B))
         width_L, flat = torch.tensor(ctx.widths), (_flat(weights, left_GC), _flat(biases, left_GC))
-        call(_cpu.judge_pairs, left_GC, left_B, right_RC, right_B, width_L, *flat, head_K, out_B, first_BH, hidden_MB)
+        call(_cpu.judge_listed_pairs, left_GC, left_B, right_RC, right_B, width_L, *flat, head_K, out_B, first_BH, hidden_MB)
         ctx.save_for_backward(left_GC, left_B, right_RC, right_B, head_K, first_BH, hidden_MB, *weights)
         return out_B
 

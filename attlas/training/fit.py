@@ -97,7 +97,7 @@ class Descent:
         model.train()
         for number, batch in enumerate(self.objective.batches(data, model, rng), start=1):
             loss = self.objective.loss(model, batch)
-            total_loss = loss + model.penalty(**batch.inputs) if isinstance(model, Penalised) else loss
+            total_loss = loss + model.penalise(**batch.inputs) if isinstance(model, Penalised) else loss
             self.optimizer.zero_grad()
             total_loss.backward()
             self.optimizer.step()

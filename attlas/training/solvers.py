@@ -13,6 +13,7 @@ from attlas.errors import ConfigError, nearest
 from attlas.models.protocol import task_of
 from attlas.settings import build
 from attlas.training.fit import Descent, Optimizer, Solver, Watch
+from attlas.training.labelled import Logistic, Squared
 from attlas.training.objectives import Objective, Pairwise, Pointwise, SampledSoftmax
 from attlas.training.whole import Ratings, WholeData
 
@@ -23,7 +24,10 @@ OBJECTIVES: dict[str, type] = {
     "sampled-softmax": SampledSoftmax,
     "whole-data": WholeData,
     "ratings": Ratings,
+    "logistic": Logistic,
+    "squared": Squared,
 }
+OF_LABELS = {"logistic": "label", "squared": "target"}  # by what their scores are measured
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

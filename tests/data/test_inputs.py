@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from attlas.data.inputs import NAMES, History, Inputs, Sizes
+from attlas.data.inputs import History, Inputs, Sizes
 from attlas.errors import ConfigError, DataError
 from attlas.models.delf import DELF
 from attlas.models.protocol import asked_by
 from tests.toy import chosen_by, two_tastes
+
+NAMES = ("user", "item", "user_history", "item_history")
 
 LISTS = [[0, 1, 3], [1], [], [0, 2]]
 

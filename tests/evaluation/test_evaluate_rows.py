@@ -52,3 +52,9 @@ def test_an_unknown_task_is_refused():
 def test_a_prediction_that_is_nan_is_refused():
     with pytest.raises(AttlasError, match="1 of 1 scores are nan"):
         evaluate_rows(saying(np.nan), SimpleNamespace(rating=np.ones(1)), "rating")
+
+
+def test_targets_are_measured_by_their_clamped_error_and_auc():
+    report = evaluate_rows(saying(5, -0.5), SimpleNamespace(label=np.array([1.0, 0.0])), "target")
+    assert report.values == {"rmse": pytest.approx((0.25 / 2) ** 0.5), "auc": 1.0}
+    assert report.code.protocol == "target"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from attlas.errors import DataError
-from attlas.evaluation.metrics import AT_K, Ranks, auc, label_auc, logloss, mae, rmse
+from attlas.evaluation.metrics import AT_K, Ranks, auc, label_auc, logloss, mae, rmse, target_rmse
 from attlas.ops.ranks import count_ahead_reference
 
 
@@ -154,3 +154,8 @@ def test_a_logit_of_a_thousand_costs_a_thousand_when_wrong_and_nothing_when_righ
 
 def test_rows_of_one_label_only_have_no_auc():
     assert np.isnan(label_auc(np.ones(3), np.arange(3)))
+
+
+def test_the_error_of_targets_clamps_predictions_first():
+    label, predicted = np.array([1.0, 0.0, 1.0, 0.0]), np.array([7.0, -0.5, 0.0, 2.0])
+    assert target_rmse(label, predicted) == pytest.approx(((0 + 0.25 + 1 + 4) / 4) ** 0.5)

@@ -358,11 +358,11 @@ def test_the_penalty_is_that_of_the_vectors_and_biases_of_every_rating_and_of_ev
     model, pairs = worked(l2=0.5, weight_l2=0.0), (torch.tensor([0, 0]), torch.tensor([0, 3]), club().observed)
     mine, first, last = 0.81 + 0.04 + 0.01 + 0.01, 0.64 + 0.09 + 0.04 + 0.09, 0.01 + 0.81 + 0.16 + 0.04
     of_ratings = 0.5 * (mine + (first + last) / 2)
-    assert model.penalty(*pairs).item() == pytest.approx(of_ratings)
+    assert model.penalise(*pairs).item() == pytest.approx(of_ratings)
     identities = 9 * 3  # three of the slide, three of each attention, three ones in each
     tables = (P, Q, W_N, W_M, [[0.1, -0.2, 0.05], [0.3, -0.1, 0.0, 0.2]])
     of_weights = 0.1 * (identities + sum(weight**2 for table in tables for row in table for weight in row))
-    assert worked(l2=0.5, weight_l2=0.1).penalty(*pairs).item() == pytest.approx(of_ratings + of_weights)
+    assert worked(l2=0.5, weight_l2=0.1).penalise(*pairs).item() == pytest.approx(of_ratings + of_weights)
 
 
 def test_data_without_ratings_are_refused_before_training():

@@ -6,13 +6,15 @@ import torch
 from torch import nn, tensor
 from torch.nn import functional
 
-from attlas.data.inputs import NAMES, History, Inputs, Sizes
+from attlas.data.inputs import History, Inputs, Sizes
 from attlas.errors import ConfigError
 from attlas.models.dacr import AML, ARL, DACR
 from attlas.models.protocol import asked_by
 from attlas.scoring import Scorer
 from attlas.training.objectives import Batch, Pointwise
 from tests.toy import chosen_by
+
+NAMES = ("user", "item", "user_history", "item_history")
 
 LISTS = [[0, 1, 3], [1, 2], [0, 2, 3]]
 INPUTS = Inputs(chosen_by(LISTS, 4))

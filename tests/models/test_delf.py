@@ -5,10 +5,12 @@ import pytest
 import torch
 from torch import tensor
 
-from attlas.data.inputs import NAMES, History, Inputs, Sizes
+from attlas.data.inputs import History, Inputs, Sizes
 from attlas.models.delf import DELF
 from attlas.training.objectives import Batch, Pointwise
 from tests.toy import chosen_by
+
+NAMES = ("user", "item", "user_history", "item_history")
 
 INPUTS = Inputs(chosen_by([[0, 1, 3], [1, 2], [0, 2, 3]], 4))
 DIGITS = 1e-6  # the example is written to six decimals

@@ -515,7 +515,7 @@ def judge_every_pair(rng):
     return {**tables, **random_tower(rng, widths)}
 
 
-def judge_pairs(rng):
+def judge_listed_pairs(rng):
     """With and without products; no further layer, one or two, now and then a wide one; part of a tile, and two blocks."""
     widths = rng.integers(1, 11, int(rng.integers(1, 4))).tolist()
     widths[0] = int(rng.choice([widths[0], 70], p=[0.8, 0.2]))
@@ -531,10 +531,48 @@ def distinct(rng):
     return {"asker_B": torch.from_numpy(rng.integers(0, 6, count)), "is_apart_B": torch.from_numpy(rng.random(count) < 0.3)}
 
 
+def some_fields(rng):
+    """Rows of one to five fields; some entries stand in many rows, some in none."""
+    fields, width = (int(number) for number in rng.integers(1, 6, 2))
+    index_BF = rng.integers(0, 4, (int(rng.integers(1, 40)), fields)) + 3 * np.arange(fields)
+    entries = 3 * fields + 2
+    return {"table_ED": torch.from_numpy(rng.standard_normal((entries, width))), "index_BF": torch.from_numpy(index_BF)}
+
+
+def field_sum(rng):
+    case = some_fields(rng)
+    return {"table_EK": case["table_ED"], "index_BF": case["index_BF"]}
+
+
+def weighted_pair_sum(rng):
+    case = some_fields(rng)
+    rows, fields = case["index_BF"].shape
+    return {**case, "weight_BP": torch.from_numpy(rng.standard_normal((rows, fields * (fields - 1) // 2)))}
+
+
+def only_index(rng):
+    return {"index_BF": some_fields(rng)["index_BF"]}
+
+
+def judge_pairs(rng):
+    """Wide tables are judged in more than one chunk."""
+    count, hidden, width = int(rng.integers(1, 60)), int(rng.integers(1, 5)), int(rng.choice([1, 5, 18]))
+    tensor = lambda *shape: torch.from_numpy(rng.standard_normal(shape))  # noqa: E731
+    ends = {name: torch.from_numpy(rng.integers(0, 7, count)) for name in ("one_N", "other_N")}
+    network = {"weight_DA": tensor(width, hidden), "bias_A": tensor(hidden), "head_A": tensor(hidden)}
+    return {"table_ED": tensor(7, width), **ends, **network, "output_D": tensor(width)}
+
+
 CASES = {
+    "fields.field_sum": field_sum,
+    "fields.pair_sum": some_fields,
+    "fields.weighted_pair_sum": weighted_pair_sum,
+    "fields.distinct_pairs": only_index,
+    "fields.judge_pairs": judge_pairs,
+    "fields.pair_places": only_index,
     "halves.distinct": distinct,
     "towers.judge_every_pair": judge_every_pair,
-    "towers.judge_pairs": judge_pairs,
+    "towers.judge_listed_pairs": judge_listed_pairs,
     "abreast.relu_layers": relu_layers,
     "halves.relu_of_halves": relu_of_halves,
     "halves.products_and_relu_of_halves": products_and_relu_of_halves,
@@ -587,6 +625,7 @@ SMOOTH = [
     "segments.attentive_sum",
     "entries.attentive_sum_of_entries",
 ]
+SMOOTH += ["fields.field_sum", "fields.pair_sum", "fields.weighted_pair_sum", "fields.judge_pairs"]
 SMOOTH += ["cells.rectified_product", "cells.rectified_sum", "targets.targeted_sum", "gram.pair_products"]
 SMOOTH += ["correlation.correlate_by_windows", "correlation.correlate_by_fft", "attention.attend"]
 SMOOTH += ["exposure.exposed_error"]

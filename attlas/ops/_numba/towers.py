@@ -154,7 +154,7 @@ def _pair_by_pair(pull_WT, first_BH, pull_BH):
 
 
 @njit(cache=True, parallel=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def judge_pairs(left_GC, left_B, right_RC, right_B, width_L, weight_N, bias_M, head_K, out_B, first_BH, hidden_MB):
+def judge_listed_pairs(left_GC, left_B, right_RC, right_B, width_L, weight_N, bias_M, head_K, out_B, first_BH, hidden_MB):
     """Each pair's product and verdict; what the units of all layers gave is kept."""
     pairs, widest = len(out_B), width_L.max()
     for n in prange((pairs + BLOCK - 1) // BLOCK):

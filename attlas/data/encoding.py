@@ -1,0 +1,189 @@
+"""Columns of cells -> the categories, values and bags of feature fields; and their columns side by side as Examples.
+
+Shapes: N rows, F fields.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+
+from attlas.data.cells import read_ids
+from attlas.data.columns import MISSING
+from attlas.data.examples import Examples, of_each
+from attlas.data.fields import Features, Field, Fields, Role
+from attlas.data.vocabulary import Vocabulary
+from attlas.errors import ConfigError, DataError, nearest
+from attlas.ops.ragged import Ragged
+
+BETWEEN = "|"  # several categories in one cell
+
+
+class Column(NamedTuple):
+    """What the cells of a field say.
+
+    Attributes:
+        field: with its categories.
+        place: int64[N], the category of each row, or its bag; behind the last category the unknown.
+        lists: the categories of each bag; () where rows have one category each.
+        value: float32[N], what the feature is multiplied by, or None.
+    """
+
+    field: Field
+    place: np.ndarray
+    lists: Sequence[Sequence[int]] = ()
+    value: np.ndarray | None = None
+
+
+def encoded(cells: pl.Series, field: Field, train_rows: int, *, buckets: int = 1) -> Column:
+    """A column, by the kind of its field; buckets and scales are those of the first ``train_rows`` cells.
+
+    Args:
+        cells: of any type that its kind can be read from.
+        field: its name, role and kind.
+        buckets: how many, of that kind; fewer where many numbers are equal.
+    """
+    if field.kind == "category":
+        noun = field.role if field.name == field.role else field.name
+        found = read_ids(cells, field.name, is_text=cells.dtype == pl.String)
+        place = np.where(found.place < 0, len(found.known), found.place).astype(np.int64)
+        return Column(replace(field, known=Vocabulary(found.known, noun=noun)), place)
+    if field.kind == "bag":
+        return _bags(cells, field)
+    number = numbers_of(cells)
+    trained = number[:train_rows][np.isfinite(number[:train_rows])]
+    if not len(trained):
+        raise DataError(f"field {field.name!r} holds no number in training; expected some, or leave it a category")
+    if field.kind == "number":
+        known = Vocabulary([field.name], noun=field.name)
+        return _scaled(number, replace(field, known=known, centre=float(trained.mean()), spread=float(trained.std()) or 1.0))
+    edges = tuple(np.unique(np.quantile(trained, np.arange(1, buckets) / buckets)).tolist())
+    return _in_buckets(number, replace(field, known=Vocabulary(_bucket_names(edges), noun=field.name), edges=edges))
+
+
+def _scaled(number: np.ndarray, field: Field) -> Column:
+    is_known = np.isfinite(number)
+    value = np.where(is_known, (number - field.centre) / field.spread, 1.0).astype(np.float32)
+    return Column(field, np.where(is_known, 0, 1), value=value)
+
+
+def _in_buckets(number: np.ndarray, field: Field) -> Column:
+    place = np.searchsorted(np.array(field.edges), number, side="left")
+    return Column(field, np.where(np.isfinite(number), place, len(field.known)))
+
+
+def _bucket_names(edges: Sequence[float]) -> list[str]:
+    ends = [f"{edge:g}" for edge in edges]
+    between = [f"{low} to {high}" for low, high in itertools.pairwise(ends)]
+    return [f"to {ends[0]}", *between, f"over {ends[-1]}"] if ends else ["any"]
+
+
+def _bags(cells: pl.Series, field: Field) -> Column:
+    text = cells.cast(pl.String).fill_null("")
+    kinds = text.unique(maintain_order=True)
+    parts = [[part.strip() for part in kind.split(BETWEEN)] for kind in kinds.to_list()]
+    known = list(dict.fromkeys(part for row in parts for part in row if part not in MISSING))
+    at = {part: place for place, part in enumerate(known)}
+    lists = [sorted({at[part] for part in row if part in at}) or [len(known)] for row in parts]
+    place = text.replace_strict(kinds, pl.int_range(len(kinds), eager=True), return_dtype=pl.Int64).to_numpy(writable=True)
+    return Column(replace(field, known=Vocabulary(known, noun=field.name)), place, lists)
+
+
+def numbers_of(cells: pl.Series) -> np.ndarray:
+    """Cells as numbers, float64[N]; nan where one says none.
+
+    Raises:
+        DataError: a cell is neither a number nor empty.
+    """
+    text = cells.cast(pl.String).str.strip_chars() if cells.dtype in (pl.String, pl.Categorical, pl.Enum) else None
+    number = (cells if text is None else text).cast(pl.Float64, strict=False)
+    odd = pl.Series([]) if text is None else text.filter(number.is_null() & text.is_not_null() & ~text.is_in(MISSING))
+    if len(odd):
+        raise DataError(f"column {cells.name.strip()!r} has cells such as {odd[0]!r}; expected numbers")
+    return number.fill_null(np.nan).to_numpy(writable=True)
+
+
+def assembled(columns: Sequence[Column], label: np.ndarray) -> Examples:
+    """The columns of all fields side by side, the first of a role being the user or the item itself."""
+    fields = tuple(column.field for column in columns)
+    first = np.cumsum([0, *(field.size for field in fields)])
+    lists: list[list[int]] = []
+    index = []
+    for column, low in zip(columns, first[:-1].tolist(), strict=True):
+        index.append(column.place + (first[-1] + len(lists) if column.lists else low))
+        lists += [[low + place for place in row] for row in column.lists]
+    index_NF = np.ascontiguousarray(np.stack(index, axis=1).astype(np.int64))
+    ones_N = np.ones(len(label), np.float32)
+    value_NF = np.stack([ones_N if column.value is None else column.value for column in columns], axis=1).astype(np.float32)
+    weighs = any(column.value is not None for column in columns)
+    bags = Ragged.of(lists, int(first[-1])) if lists else None
+    halves = {role: _of_role(role, fields, index_NF, value_NF if weighs else None, first) for role in ("user", "item")}
+    (user_index, user_value), (item_index, item_value) = halves.values()
+    features = Features(fields, user_index, item_index, user_value, item_value, bags)
+    return Examples(features, index_NF, label, value_NF if weighs else None)
+
+
+def _of_role(
+    role: Role, fields: Sequence[Field], index_NF: np.ndarray, value_NF: np.ndarray | None, first: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The features and values of every user or item."""
+    places = [place for place, field in enumerate(fields) if field.role == role]
+    own, count = places[0], len(fields[places[0]].known)
+    id_N = index_NF[:, own] - first[own]
+    index = of_each(index_NF, id_N, places, count, first[1:] - 1)
+    return index, None if value_NF is None else of_each(value_NF, id_N, places, count, np.ones(len(fields), np.float32))
+
+
+def in_context(features: Features, said: Mapping[str, Any], count: int) -> tuple[Fields, list[str]]:
+    """What was said of the moment as so many equal rows of the context's fields; and the names of those that stay unknown.
+
+    Args:
+        said: a category, a number, or of a bag a list of categories, by the name of its field.
+
+    Raises:
+        ConfigError: no field of the context has that name.
+        DataError: a number was expected.
+    """
+    places = features.places("context")
+    names = [features.names[place] for place in places]
+    for name in said:
+        if name not in names:
+            hint = nearest(name, names) if names else "there is none"
+            raise ConfigError(f"context {name!r} is no field of the context; {hint}")
+    found = [_placed(features, place, said.get(features.names[place])) for place in places]
+    bags = features.bags
+    lists = [categories for _, _, categories in found if categories]
+    if lists and bags is not None:
+        rows = [row.tolist() for row in np.split(bags.index.numpy(), bags.start[1:-1].numpy())]
+        bags = Ragged.of([*rows, *lists], bags.width)
+    index, value, added = [], [], 0
+    for at, weight, categories in found:
+        index.append(features.first[-1] + (bags.count if bags else 0) - len(lists) + added if categories else at)
+        value.append(weight)
+        added += bool(categories)
+    unknown = [name for name, at, place in zip(names, index, places, strict=True) if at == features.unknown[place]]
+    weighs = any(weight != 1 for weight in value)
+    made = torch.tensor([index], dtype=torch.int64).view(1, -1).repeat(count, 1), torch.tensor([value]).view(1, -1)
+    return Fields(made[0], made[1].repeat(count, 1) if weighs else None, bags), unknown
+
+
+def _placed(features: Features, place: int, said: Any) -> tuple[int, float, list[int]]:
+    """The feature of one cell, what it is multiplied by and, of a bag, what it holds."""
+    field, first, unknown = features.fields[place], int(features.first[place]), int(features.unknown[place])
+    if said is None:
+        return unknown, 1.0, []
+    if field.kind in ("number", "buckets"):
+        number = numbers_of(pl.Series(field.name, [said], strict=False))
+        made = _scaled(number, field) if field.kind == "number" else _in_buckets(number, field)
+        return first + int(made.place[0]), 1.0 if made.value is None else float(made.value[0]), []
+    wanted = field.known.find(said if isinstance(said, list | tuple) else [said])
+    seen = [at for at in (first + wanted[wanted >= 0]).tolist() if features.is_seen is None or features.is_seen[at]]
+    if field.kind == "bag":
+        return unknown, 1.0, sorted(set(seen))
+    return seen[0] if seen else unknown, 1.0, []

@@ -1,0 +1,244 @@
+"""Labelled rows of feature fields: how they are read, split, known again and turned into tensors."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from attlas.data.encoding import in_context
+from attlas.data.examples import ExampleInputs, Examples, blinded, parts_by_ratio
+from attlas.data.inputs import Inputs
+from attlas.data.labelled import Layout, given_examples, read_examples, read_parts
+from attlas.errors import ConfigError, DataError
+from tests.toy import two_tastes
+
+TABLE = {
+    "user": ["ann", "bob", "ann", "cem"],
+    "item": ["x", "y", "y", "x"],
+    "hour": [8, 20, 20, 8],
+    "price": [1.0, 3.0, 3.0, 1.0],
+    "genres": ["war|love", "war", "war", "love|war"],
+    "label": [1, 0, 1, 1],
+}
+LAYOUT = Layout(numbers=("price",), bags=("genres",), item_fields=("price", "genres"))
+
+
+def table() -> Examples:
+    return read_examples(pl.DataFrame(TABLE), LAYOUT)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_bytes(gzip.compress(text.encode()) if path.name.endswith(".gz") else text.encode())
+    return path
+
+
+def test_fields_follow_the_columns_but_facts_of_an_item_stand_behind():
+    fields = table().features.fields
+    assert [(one.name, one.role, one.kind, one.size) for one in fields] == [
+        ("user", "user", "category", 4),
+        ("item", "item", "category", 3),
+        ("hour", "context", "category", 3),
+        ("price", "item", "number", 2),
+        ("genres", "item", "bag", 3),
+    ]
+
+
+def test_a_row_names_a_feature_of_each_field_and_a_bag_behind_the_last():
+    rows = table()
+    assert rows.index.tolist() == [[0, 4, 7, 10, 15], [1, 5, 8, 10, 16], [0, 5, 8, 10, 16], [2, 4, 7, 10, 17]]
+    assert rows.features.bags is not None
+    assert [rows.features.said(index) for index in rows.index[[0, 1]]] == [
+        ["ann", "x", "8", "price", "war, love"],
+        ["bob", "y", "20", "price", "war"],
+    ]
+
+
+def test_a_number_is_centred_and_scaled_and_all_else_weighs_one():
+    rows = table()
+    assert rows.value is not None
+    assert rows.value[:, 3].tolist() == [-1, 1, 1, -1]
+    assert (np.delete(rows.value, 3, axis=1) == 1).all()
+
+
+def test_labels_of_minus_one_are_zeros_and_others_are_refused():
+    negative = pl.DataFrame(TABLE).with_columns(pl.col("label") * 2 - 1)
+    assert read_examples(negative, LAYOUT).label.tolist() == [1, 0, 1, 1]
+    with pytest.raises(DataError, match="labels are 0, 3; expected 0 and 1, or -1 and 1"):
+        read_examples(pl.DataFrame(TABLE).with_columns(pl.col("label") * 3), LAYOUT)
+
+
+def test_buckets_are_cut_at_the_quantiles_and_named_by_their_ends():
+    frame = pl.DataFrame({"user": list("abcd"), "item": list("xyxy"), "age": [1, 2, 3, 40], "label": [0, 1, 0, 1]})
+    field = (rows := read_examples(frame, Layout(buckets={"age": 2}))).features.fields[2]
+    assert field.edges == (2.5,)
+    assert field.known.ids.to_list() == ["to 2.5", "over 2.5"]
+    assert (rows.index[:, 2] - rows.features.first[2]).tolist() == [0, 0, 1, 1]
+
+
+def test_missing_cells_are_unknown():
+    frame = pl.DataFrame(TABLE).with_columns(
+        hour=pl.Series([8, None, 20, 8]), price=pl.Series([1.0, 3.0, None, 2.0]), genres=pl.Series(["war", "", None, "love"])
+    )
+    rows = read_examples(frame, LAYOUT)
+    assert rows.features.said(rows.index[1]) == ["bob", "y", "unknown", "price", "unknown"]
+    assert rows.features.said(rows.index[2])[3:] == ["unknown", "unknown"]
+    assert rows.value is not None
+    assert rows.value[2, 3] == 1
+
+
+def test_what_is_known_of_users_and_items_is_what_their_first_row_says():
+    features = table().features
+    assert features.user_index.tolist() == [[0], [1], [2]]
+    assert features.item_index.tolist() == [[4, 10, 15], [5, 10, 16]]
+    assert features.item_value is not None
+    assert features.item_value.tolist() == [[1, -1, 1], [1, 1, 1]]
+
+
+def test_the_positive_pairs_are_interactions():
+    chosen = table().chosen
+    assert chosen.to_frame().rows() == [("ann", "x"), ("ann", "y"), ("cem", "x")]
+
+
+@pytest.mark.parametrize("name", ["rows.libfm", "rows.libsvm.gz"])
+def test_libfm_text_names_the_user_first_and_the_item_second(name, tmp_path):
+    rows = read_examples(write(tmp_path / name, "1 0:1 7:1 9:1\n-1 1:1 8:1 9:1\n1 1:1 7:1 10:1\n"))
+    assert [(one.name, one.role) for one in rows.features.fields] == [
+        ("field_1", "user"),
+        ("field_2", "item"),
+        ("field_3", "context"),
+    ]
+    assert rows.label.tolist() == [1, 0, 1]
+    assert rows.value is None
+    assert rows.features.said(rows.index[2]) == ["1", "7", "10"]
+
+
+def test_values_of_libfm_text_weigh_their_features(tmp_path):
+    rows = read_examples(write(tmp_path / "rows.libfm", "1 0:1 7:0.5\n0 1:1 7:2\n"), Layout(fields=("user", "item")))
+    assert rows.value is not None
+    assert rows.value.tolist() == [[1, 0.5], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("1 0:1 7:1\n1 0:1 7:1 9:1\n", "lines of more than 3 cells"),
+        ("1 0:1 7:1\n1 0:1\n", "lines of fewer than 3 cells"),
+        ("1,2,3\n", "is no libFM text"),
+        ("", "is no libFM text"),
+        ("x 0:1 7:1\n", "has cells such as 'x'; expected numbers"),
+    ],
+)
+def test_text_that_is_no_libfm_is_refused(text, problem, tmp_path):
+    with pytest.raises(DataError, match=problem):
+        read_examples(write(tmp_path / "rows.libfm", text))
+
+
+def test_a_name_for_each_field_of_libfm_text_is_wanted(tmp_path):
+    path = write(tmp_path / "rows.libfm", "1 0:1 7:1 9:1\n")
+    with pytest.raises(DataError, match="has 3 fields on its first line, and 2 names were given"):
+        read_examples(path, Layout(fields=("user", "item")))
+
+
+def test_a_column_that_is_not_there_is_named_with_its_nearest():
+    with pytest.raises(DataError, match="no column 'genre' for a field; did you mean 'genres'"):
+        read_examples(pl.DataFrame(TABLE), Layout(bags=("genre",)))
+    with pytest.raises(DataError, match="which field is the user"):
+        read_examples(pl.DataFrame(TABLE).rename({"user": "who"}), LAYOUT)
+
+
+def test_given_parts_share_features_and_what_training_has_not_seen_is_unknown(tmp_path):
+    for part, text in (("train", "1 0:1 7:1\n0 1:1 8:1\n"), ("validation", "1 2:1 7:1\n"), ("test", "0 1:1 9:1\n")):
+        write(tmp_path / f"club.{part}.libfm.gz", text)
+    files = given_examples(tmp_path)
+    assert sorted(files) == ["test", "train", "valid"]
+    train, valid, test = read_parts([files[part] for part in ("train", "valid", "test")])
+    assert train.features is valid.features is test.features
+    assert valid.features.said(valid.index[0]) == ["unknown", "7"]
+    assert test.features.said(test.index[0]) == ["1", "unknown"]
+    assert train.features.item_index[2, 0] == train.features.unknown[1]
+    assert not given_examples(tmp_path / "nothing")
+
+
+def test_a_random_split_is_disjoint_and_whole_and_blind_to_what_training_has_not_seen():
+    rng = np.random.default_rng(1)
+    columns = {name: rng.integers(0, 30, 100) for name in ("user", "item")}
+    rows = read_examples(pl.DataFrame({**columns, "label": rng.integers(0, 2, 100)}))
+    train, valid, test = parts_by_ratio(rows, seed=3)
+    assert valid is not None
+    assert [len(part) for part in (train, valid, test)] == [70, 20, 10]
+    seen = set(train.index.ravel()) | set(train.features.unknown)
+    assert set(valid.index.ravel()) | set(test.index.ravel()) <= seen
+    assert not set(rows.index.ravel()) <= seen  # or the line above would say nothing
+    again = parts_by_ratio(rows, seed=3)[2]
+    assert again.fingerprint == test.fingerprint != parts_by_ratio(rows, seed=4)[2].fingerprint
+    assert parts_by_ratio(rows, valid=0.0)[1] is None
+    with pytest.raises(ConfigError, match="a sum below 1"):
+        parts_by_ratio(rows, test=0.5, valid=0.5)
+
+
+def test_bags_lose_what_training_has_not_seen():
+    rows = table()
+    (train, rest) = blinded(rows.take(np.array([1, 2])), rows.take(np.array([0, 3])))
+    assert train.features.bags is not None
+    unknown = int(train.features.unknown[4])
+    assert train.features.bags.index[train.features.bags.start[0] : train.features.bags.start[1]].tolist() == [12, unknown]
+    assert rest.features.said(rest.index[0]) == ["ann", "unknown", "unknown", "price", "war, unknown"]
+
+
+def test_rows_come_as_tensors_and_pairs_in_no_context():
+    inputs = ExampleInputs(table())
+    fields, label = inputs.rows(np.array([3, 0]))
+    assert fields.index.tolist() == table().index[[3, 0]].tolist()
+    assert label.tolist() == [1, 1]
+    pair = inputs.gather(("fields",), np.array([2]), np.array([1]))["fields"]
+    assert inputs.features.said(pair.index[0].tolist()) == ["cem", "y", "unknown", "price", "war"]
+    assert pair.value.tolist() == [[1, 1, 1, 1, 1]]
+
+
+def test_what_is_said_of_the_moment_becomes_a_row_and_the_rest_is_unknown():
+    rows = read_examples(pl.DataFrame(TABLE), Layout(numbers=("price",), bags=("genres",)))
+    fields, unknown = in_context(rows.features, {"hour": "8", "price": 4, "genres": ["love"]}, 2)
+    assert unknown == []
+    assert fields.index.shape == (2, 3)
+    assert fields.value is not None
+    assert fields.value.tolist() == [[1, 2, 1]] * 2
+    assert fields.bags is not None
+    bag = int(fields.index[0, 2]) - int(rows.features.first[-1])
+    assert fields.bags.index[fields.bags.start[bag] : fields.bags.start[bag + 1]].tolist() == [13]
+    _, unknown = in_context(rows.features, {"hour": 9}, 1)
+    assert unknown == ["hour", "price", "genres"]
+    with pytest.raises(ConfigError, match="context 'hours' is no field of the context; did you mean 'hour'"):
+        in_context(rows.features, {"hours": 9}, 1)
+
+
+def test_a_row_crossed_with_every_item_is_written_out_as_pairs_are():
+    inputs = ExampleInputs(read_examples(pl.DataFrame(TABLE), LAYOUT))
+    context, _ = in_context(inputs.features, {"hour": 20}, 2)
+    crossed = inputs.crossed(np.array([1, -1]), context)
+    rows = crossed.rows(0)
+    assert [inputs.features.said(index) for index in rows.index.tolist()] == [
+        ["bob", "x", "20", "price", "war, love"],
+        ["bob", "y", "20", "price", "war"],
+    ]
+    assert rows.value is not None
+    assert rows.value.tolist() == [[1, 1, 1, -1, 1], [1, 1, 1, 1, 1]]
+    assert inputs.features.said(crossed.rows(1).index[0].tolist())[0] == "unknown"
+
+
+def test_interactions_have_the_user_and_the_item_for_fields():
+    inputs = Inputs(two_tastes().train)
+    fields = inputs.gather(("fields",), np.array([3]), np.array([5]))["fields"]
+    assert fields.index.tolist() == [[3, 17 + 5]]
+    assert inputs.sizes.fields == (17, 17)
+    assert torch.equal(inputs.crossed(np.array([3])).rows(0).index[5], fields.index[0])
+
+
+def test_equal_rows_have_equal_fingerprints_and_others_do_not():
+    assert table().fingerprint == table().fingerprint != table().take(np.arange(3)).fingerprint
+    whole = table().take(np.arange(2)).joined(None, table().take(np.arange(2, 4)))
+    assert whole.fingerprint == table().fingerprint

@@ -5,7 +5,7 @@ Shapes: B pairs, G distinct users (or items) among them, T history entries, E di
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -21,7 +21,6 @@ from attlas.data.observed import Observed
 from attlas.errors import ConfigError, DataError, nearest
 from attlas.ops.ragged import Ragged
 
-NAMES = ("user", "item", "user_history", "item_history", "observed", "fields")
 LeaveOut = Literal["remove", "matched", "keep"]
 FULL_TABLE_SHARE = 0.25
 
@@ -154,7 +153,7 @@ class Inputs:
         """The named inputs of B pairs. Histories come without the pair's own target, the whole matrix without those of all.
 
         Args:
-            names: a choice of ``NAMES``.
+            names: ``user``, ``item``, ``user_history``, ``item_history``, ``observed`` and ``fields``, or some of them.
             user, item: int64[B], indices.
             leave_out: ``remove`` takes the target out of the pair's two histories; ``matched`` also takes one random entry
                 out of each history that does not hold the target, so that no length tells the label; ``keep`` takes
@@ -167,23 +166,18 @@ class Inputs:
         """
         user_B = self._indices(user, self.sizes.num_users, "user")
         item_B = self._indices(item, self.sizes.num_items, "item")
-        made: dict[str, Any] = {}
+        ways: dict[str, Callable[[], Any]] = {
+            "user": lambda: user_B,
+            "item": lambda: item_B,
+            "user_history": lambda: self._history(self.user_lists, user_B, item_B, leave_out, rng),
+            "item_history": lambda: self._history(self.item_lists, item_B, user_B, leave_out, rng),
+            "observed": lambda: self.observed if leave_out == "keep" else self.observed.hide(user_B, item_B),
+            "fields": lambda: self.features.pairs(user_B, item_B),
+        }
         for name in names:
-            if name == "user":
-                made[name] = user_B
-            elif name == "item":
-                made[name] = item_B
-            elif name == "user_history":
-                made[name] = self._history(self.user_lists, user_B, item_B, leave_out, rng)
-            elif name == "item_history":
-                made[name] = self._history(self.item_lists, item_B, user_B, leave_out, rng)
-            elif name == "observed":
-                made[name] = self.observed if leave_out == "keep" else self.observed.hide(user_B, item_B)
-            elif name == "fields":
-                made[name] = self.features.pairs(user_B, item_B)
-            else:
-                raise ConfigError(f"no input is called {name!r}; {nearest(name, NAMES)}")
-        return made
+            if name not in ways:
+                raise ConfigError(f"no input is called {name!r}; {nearest(name, ways)}")
+        return {name: ways[name]() for name in names}
 
     def crossed(self, user: np.ndarray | Tensor, context: Fields | None = None) -> Crossed:
         """The rows of every item for each user, int64[V], in the context that goes with each; -1 is an unknown user."""

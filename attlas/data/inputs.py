@@ -21,6 +21,7 @@ from attlas.data.observed import Observed
 from attlas.errors import ConfigError, DataError, nearest
 from attlas.ops.ragged import Ragged
 
+NAMES = ("user", "item", "user_history", "item_history", "observed", "fields")
 LeaveOut = Literal["remove", "matched", "keep"]
 FULL_TABLE_SHARE = 0.25
 
@@ -153,7 +154,7 @@ class Inputs:
         """The named inputs of B pairs. Histories come without the pair's own target, the whole matrix without those of all.
 
         Args:
-            names: ``user``, ``item``, ``user_history``, ``item_history``, ``observed`` and ``fields``, or some of them.
+            names: a choice of ``NAMES``.
             user, item: int64[B], indices.
             leave_out: ``remove`` takes the target out of the pair's two histories; ``matched`` also takes one random entry
                 out of each history that does not hold the target, so that no length tells the label; ``keep`` takes
@@ -175,8 +176,8 @@ class Inputs:
             "fields": lambda: self.features.pairs(user_B, item_B),
         }
         for name in names:
-            if name not in ways:
-                raise ConfigError(f"no input is called {name!r}; {nearest(name, ways)}")
+            if name not in NAMES:
+                raise ConfigError(f"no input is called {name!r}; {nearest(name, NAMES)}")
         return {name: ways[name]() for name in names}
 
     def crossed(self, user: np.ndarray | Tensor, context: Fields | None = None) -> Crossed:

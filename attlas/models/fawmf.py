@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from attlas.data.inputs import History, Inputs, Sizes
-from attlas.models.fawmf_solvers import FBGD, HELD_BACK, USER_SIDE, Alternating, start
+from attlas.models.fawmf_solvers import FBGD, HELD_BACK, USER_SIDE, Alternating, flipped, start
 from attlas.models.layers import embedding
 from attlas.ops.exposure import CellCost, exposed_error, mixed_grams, responsibilities
 from attlas.ops.gram import inner_products
@@ -47,7 +47,7 @@ class FAWMF(nn.Module):
 
     user_tables: ClassVar[tuple[str, ...]] = ("user_embedding", "membership")
     reasons: ClassVar[Literal["contribution"]] = "contribution"
-    exposure_IC: Tensor
+    exposure_table: Tensor
 
     @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
     class Config:
@@ -62,17 +62,19 @@ class FAWMF(nn.Module):
                 prior of its own; ``none`` leaves it out, as the authors' code does.
             prior: of ``bound``: ``constant`` for all pairs; by ``popularity``, prior_exposure for the most chosen item and in
                 proportion for the others; ``learned``, one per item that begins there.
-            prior_exposure: mu, the chance of coming across an item before anything is known.
+            prior_exposure: mu, the chance of coming across an item before anything is known; also of ``exact``, where it is
+                what exposures are held up to as if so many more had been chosen.
             precision: lambda, how exactly scores are held to fit; the larger, the less the prior counts.
-            exposure_cost: of ``exact``: what it costs, in nats, to believe that an item was seen and not chosen; half the
-                logarithm of unseen_precision there. About one over how many items are seen for each that is chosen.
+            exposure_cost: of ``exact``: what it costs, in nats, to believe that an item was seen and not chosen; exposures are
+                about the share of pairs that was chosen, over this, plus prior_exposure.
             unseen_mean: eps, what a pair that was not seen is expected to hold.
             unseen_precision: eta, how its error counts beside that of a pair that was seen; of ``bound`` and ``none``.
             evidence: ``sum`` over all who chose an item; ``mean``, their share in each community; ``sqrt``, between the two.
             influence: alpha of each user, ``learned`` or ``one`` for all.
             signs: ``positive`` keeps item_weight and influence above zero, ``free`` lets them be.
             l2: the penalty on squared factors.
-            l2_exponent: with 0 all rows have the same penalty, with 1 it grows with their number of choices.
+            l2_exponent: with 0 all rows have the same penalty, with 1 it grows with what they have to fit: their choices and
+                prior_exposure of all else.
             membership_l2: the penalty on the logits of memberships.
             exposure_l2: the penalty on item_weight and item_bias.
             stddev: spread of a vector of factors at the start, about.
@@ -86,15 +88,15 @@ class FAWMF(nn.Module):
         rank: Literal["preference", "expected"] = "expected"
         kl: Literal["exact", "bound", "none"] = "exact"
         prior: Literal["constant", "popularity", "learned"] = "popularity"
-        prior_exposure: float = Field(default=0.5, gt=0, lt=1)
+        prior_exposure: float = Field(default=0.03, gt=0, lt=1)
         precision: float = Field(default=20.0, gt=0)
-        exposure_cost: float = Field(default=0.3, gt=0)
+        exposure_cost: float = Field(default=1.0, gt=0)
         unseen_mean: float = Field(default=1e-5, ge=0, lt=1)
         unseen_precision: float = Field(default=1.0, gt=0)
         evidence: Literal["sum", "mean", "sqrt"] = "mean"
         influence: Literal["learned", "one"] = "one"
         signs: Literal["positive", "free"] = "positive"
-        l2: float = Field(default=0.1, gt=0)
+        l2: float = Field(default=0.03, gt=0)
         l2_exponent: float = Field(default=1.0, ge=0)
         membership_l2: float = Field(default=0.0005, ge=0)
         exposure_l2: float = Field(default=0.0, ge=0)
@@ -104,8 +106,9 @@ class FAWMF(nn.Module):
 
     search_space: ClassVar[Space] = {
         "model.embedding_dim": Choice((32, 64, 128)),
-        "model.exposure_cost": Span(0.001, 1.0, log=True),
-        "model.l2": Span(0.001, 10.0, log=True),
+        "model.prior_exposure": Span(0.001, 0.8, log=True),
+        "model.exposure_cost": Span(0.1, 30.0, log=True),
+        "model.l2": Span(0.0003, 0.3, log=True),
         "model.rank": Choice(("preference", "expected")),
     }
 
@@ -124,7 +127,7 @@ class FAWMF(nn.Module):
         self.item_bias = nn.Parameter(torch.empty(items).uniform_(-0.5, 0.5))
         prior_I, is_learned = torch.full((items,), config.prior_exposure), config.kl == "bound" and config.prior == "learned"
         self.prior_logit = nn.Parameter(prior_I.logit(), requires_grad=is_learned)
-        self.register_buffer("exposure_IC", torch.full((items, communities), config.prior_exposure))
+        self.register_buffer("exposure_table", torch.full((items, communities), config.prior_exposure))
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """u_i . v_j, times gamma_ij if that ranks, [B]."""
@@ -147,7 +150,7 @@ class FAWMF(nn.Module):
     def score_catalogue(self, user: Tensor) -> Tensor:
         """The whole catalogue, [V, I]."""
         score_VI = self.user_embedding(user) @ self.item_embedding.weight.T
-        return score_VI * (self.communities(user) @ self.exposure_IC.T) if self.config.rank == "expected" else score_VI
+        return score_VI * (self.communities(user) @ self.exposure_table.T) if self.config.rank == "expected" else score_VI
 
     def communities(self, user: Tensor) -> Tensor:
         """How far each user belongs to each community, [B, C]; rows sum to 1."""
@@ -155,7 +158,7 @@ class FAWMF(nn.Module):
 
     def exposure(self, item: Tensor) -> Tensor:
         """How likely each community comes across each item, [B, C] in (0, 1)."""
-        return self.exposure_IC.index_select(0, item)
+        return self.exposure_table.index_select(0, item)
 
     def gamma(self, user: Tensor, item: Tensor) -> Tensor:
         """How likely each user came across each item, [B] in (0, 1)."""
@@ -169,13 +172,11 @@ class FAWMF(nn.Module):
     def settle(self, data: Inputs) -> None:
         """Work out the exposures that scores are made of, once the network has changed."""
         parts = dict(self.named_parameters())
-        self.exposure_IC.copy_(self.exposures(parts, self.evidence(parts, data.user_lists), data))
+        self.exposure_table.copy_(self.exposures(parts, self.evidence(parts, data.item_lists), data))
 
-    def evidence(self, parts: Mapping[str, Tensor], lists: Ragged) -> Tensor:
-        """sum over l of alpha_l theta_ld r_lj, [I, C], for the users whose lists are given."""
-        first, row, _ = lists.transposed
-        weighed_VC = parts["influence"][:, None] * parts["membership.weight"].softmax(-1)
-        return segment_sum(weighed_VC, Ragged(first, row, lists.count))
+    def evidence(self, parts: Mapping[str, Tensor], choosers: Ragged) -> Tensor:
+        """sum over l of alpha_l theta_ld r_lj, [I, C], over the users who are listed for each item."""
+        return segment_sum(parts["influence"][:, None] * parts["membership.weight"].softmax(-1), choosers)
 
     def scaled(self, evidence_IC: Tensor, data: Inputs) -> Tensor:
         """The evidence, divided as the settings say."""
@@ -200,9 +201,15 @@ class FAWMF(nn.Module):
         kl_IC = entropy_IC - own_IC * prior_logit_I[:, None] + functional.softplus(prior_logit_I)[:, None]
         return share_VC.sum(0) @ kl_IC.sum(0)
 
-    def penalty(self, rows: Ragged) -> Tensor:
-        """What each row's squared factors cost, [V] or [I]."""
-        return self.config.l2 * (rows.length + 1).to(self.item_bias) ** self.config.l2_exponent
+    def expectation(self, share_VC: Tensor, exposure_IC: Tensor) -> Tensor:
+        """What keeps exposures of the divergence ``exact`` from zero: as if a pair in 1 / (kappa mu) more had been chosen."""
+        strength = self.config.exposure_cost * self.config.prior_exposure
+        return -strength * (share_VC.sum(0) @ exposure_IC.clamp_min(1e-7).log().sum(0))
+
+    def penalty(self, length_G: Tensor, width: int) -> Tensor:
+        """What each row's squared factors cost, [G], by how much it has to fit: its choices, and what it may have seen."""
+        mass_G = (length_G + self.config.prior_exposure * width).to(self.item_bias)
+        return self.config.l2 * mass_G**self.config.l2_exponent
 
     def tensors(self, users: Tensor | None = None, names: tuple[str, ...] | None = None) -> dict[str, Tensor]:
         """Everything learned, by name, ready for gradients where it is among the names; of some users their rows only."""
@@ -223,16 +230,18 @@ class FAWMF(nn.Module):
             parts: of ``tensors``, for the same users.
         """
         config, lists = self.config, data.user_lists if users is None else data.user_lists.take(users)
-        mine_IC = self.evidence(parts, lists)
+        mine_IC = self.evidence(parts, data.item_lists if users is None else flipped(lists))
         evidence_IC = mine_IC if evidence_IC is None else evidence_IC + (mine_IC - mine_IC.detach())
         share_VC, exposure_IC = parts["membership.weight"].softmax(-1), self.exposures(parts, evidence_IC, data)
         user_VD, item_ID = parts["user_embedding.weight"], parts["item_embedding.weight"]
         total = exposed_error(user_VD, share_VC, item_ID, exposure_IC, lists, self.cost())
         if config.kl == "bound":
             total = total + 2 / config.precision * self.divergence(share_VC, exposure_IC, parts["prior_logit"])
-        user_penalty = self.penalty(lists) @ user_VD.square().sum(-1)
+        elif config.kl == "exact":
+            total = total + 2 / config.precision * self.expectation(share_VC, exposure_IC)
+        user_penalty = self.penalty(lists.length, lists.width) @ user_VD.square().sum(-1)
         user_penalty = user_penalty + config.membership_l2 * parts["membership.weight"].square().sum()
-        item_penalty = self.penalty(data.item_lists) @ item_ID.square().sum(-1)
+        item_penalty = self.penalty(data.item_lists.length, data.item_lists.width) @ item_ID.square().sum(-1)
         network = parts["item_weight"].square().sum() + parts["item_bias"].square().sum()
         item_penalty = item_penalty + config.exposure_l2 * network
         return total + user_penalty + len(user_VD) / data.sizes.num_users * item_penalty
@@ -246,10 +255,8 @@ class FAWMF(nn.Module):
         """
         gamma_T = inner_products(share_GC, other_share_EC, rows)
         weight_T, target_T = (1 - gamma_T, torch.ones_like(gamma_T)) if self.config.kl == "exact" else (None, gamma_T)
-        gram_DCD = mixed_grams(other_ED, other_share_EC)
-        return mixed_ridge_rows(
-            other_ED, rows, weight_T, target_T, gram_DCD, share_GC, self.penalty(rows), begin_GD, steps=steps
-        )
+        gram_DCD, penalty_G = mixed_grams(other_ED, other_share_EC), self.penalty(rows.length, rows.width)
+        return mixed_ridge_rows(other_ED, rows, weight_T, target_T, gram_DCD, share_GC, penalty_G, begin_GD, steps=steps)
 
     def attention(self, user: Tensor, item: Tensor, user_history: History) -> dict[str, Tensor]:
         """What each entry of the one history adds to the score of the one item, for the factors that solve for it, [T].
@@ -259,8 +266,8 @@ class FAWMF(nn.Module):
         item_ID, share_1C = self.item_embedding.weight, self.communities(user)
         chosen_T = user_history.distinct[user_history.index]
         chosen_TD, gamma_T = item_ID[chosen_T], (self.exposure(chosen_T) * share_1C).sum(-1)
-        normal_DD = torch.einsum("c,kcl->kl", share_1C[0], mixed_grams(item_ID, self.exposure_IC))
-        normal_DD = normal_DD + self.penalty(user_history.lists) * torch.eye(len(normal_DD)).to(normal_DD)
+        normal_DD = torch.einsum("c,kcl->kl", share_1C[0], mixed_grams(item_ID, self.exposure_table))
+        normal_DD = normal_DD + self.penalty(user_history.length, len(item_ID)) * torch.eye(len(normal_DD)).to(normal_DD)
         if self.config.kl == "exact":
             normal_DD, gamma_T = normal_DD + chosen_TD.T @ ((1 - gamma_T)[:, None] * chosen_TD), torch.ones_like(gamma_T)
         added_T = gamma_T * (chosen_TD @ torch.linalg.solve(normal_DD, item_ID[item[0]]))
@@ -276,12 +283,12 @@ class FAWMF(nn.Module):
         lists, item_ID = user_history.lists, self.item_embedding.weight
         mine = lists.take(user_history.row)
         chosen = Ragged(mine.start, user_history.distinct[mine.index], len(item_ID))
-        emission_IC, even = self.exposure_IC / self.exposure_IC.sum(0), 1 / self.config.num_communities
+        emission_IC, even = self.exposure_table / self.exposure_table.sum(0), 1 / self.config.num_communities
         share_BC = item_ID.new_full((chosen.count, self.config.num_communities), even)
         for _ in range(FOLD_STEPS):
             drawn_BC = responsibilities(share_BC, emission_IC, chosen)
             share_BC = (drawn_BC + HELD_BACK * even) / (chosen.length[:, None] + HELD_BACK)
         begin_BD = item_ID.new_zeros(chosen.count, item_ID.shape[1])
-        return torch.cat([self.factors(item_ID, self.exposure_IC, chosen, share_BC, begin_BD, None), share_BC.log()], dim=1)
+        return torch.cat([self.factors(item_ID, self.exposure_table, chosen, share_BC, begin_BD, None), share_BC.log()], dim=1)
 
     Solvers: ClassVar[dict[str, Any]] = {"als": Alternating, "fbgd": FBGD}

@@ -6,7 +6,7 @@ Shapes: U users, I items, D embedding, C communities.
 from __future__ import annotations
 
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from attlas.data.inputs import Inputs
 from attlas.ops.exposure import responsibilities
+from attlas.ops.ragged import Ragged
 from attlas.ops.segments import segment_sum
 
 if TYPE_CHECKING:
@@ -38,9 +39,16 @@ def start(model: FAWMF, data: Inputs) -> None:
     if config.start == "mixture":
         share_UC, drawn_IC = mixture(model, data)
         model.membership.weight.copy_(share_UC.log())
-        most = config.exposure_cost if config.kl == "exact" else count_I.max() / len(share_UC) / config.prior_exposure
-        _aim(model, (drawn_IC / share_UC.sum(0) / most).clamp(1e-4, 0.9), data)
+        chosen_IC = drawn_IC / share_UC.sum(0)
+        seen = config.exposure_cost if config.kl == "exact" else count_I.max() / len(share_UC)
+        _aim(model, (chosen_IC / seen + config.prior_exposure).clamp(1e-4, 0.9), data)
     model.settle(data)
+
+
+def flipped(rows: Ragged) -> Ragged:
+    """Which rows list each place."""
+    first, row, _ = rows.transposed
+    return Ragged(first, row, rows.count)
 
 
 def mixture(model: FAWMF, data: Inputs) -> tuple[Tensor, Tensor]:
@@ -62,7 +70,7 @@ def mixture(model: FAWMF, data: Inputs) -> tuple[Tensor, Tensor]:
 def _aim(model: FAWMF, exposure_IC: Tensor, data: Inputs) -> None:
     """Let each item's weight and bias be those whose exposures come nearest to the given ones, as logits."""
     parts = dict(model.named_parameters())
-    evidence_IC, logit_IC = model.scaled(model.evidence(parts, data.user_lists), data), exposure_IC.logit()
+    evidence_IC, logit_IC = model.scaled(model.evidence(parts, data.item_lists), data), exposure_IC.logit()
     off_IC = evidence_IC - evidence_IC.mean(1, keepdim=True)
     slope_I = (off_IC * logit_IC).sum(1) / off_IC.square().sum(1).clamp_min(1e-6)
     model.item_weight.copy_(slope_I.clamp(0.01, 100.0))
@@ -92,13 +100,13 @@ class FBGD:
         if self.users is None or self.users >= num_users:
             total = self.step(model, data)
         else:
-            evidence_IC, total = model.evidence(model.tensors(names=()), data.user_lists), 0.0
+            evidence_IC, total = model.evidence(model.tensors(names=()), data.item_lists), 0.0
             order = torch.from_numpy(rng.permutation(num_users)).to(data.device)
             for users in order.split(self.users):
-                lists = data.user_lists.take(users)
-                before_IC = model.evidence(model.tensors(users, ()), lists)
+                choosers = flipped(data.user_lists.take(users))
+                before_IC = model.evidence(model.tensors(users, ()), choosers)
                 total += self.step(model, data, users=users, evidence_IC=evidence_IC)
-                evidence_IC = evidence_IC + (model.evidence(model.tensors(users, ()), lists) - before_IC)
+                evidence_IC = evidence_IC + (model.evidence(model.tensors(users, ()), choosers) - before_IC)
         model.settle(data)
         return total / len(data.train)
 
@@ -132,24 +140,26 @@ class Alternating(FBGD):
     """Solves for all users' factors, then for all items', and lets the exposures descend in between.
 
     Attributes:
-        steps: of conjugate gradients in a half sweep; None solves exactly.
+        method: ``cg`` takes a few steps of conjugate gradients from the last factors on, ``cholesky`` solves exactly.
+        steps: of conjugate gradients in a half sweep.
         exposure_steps: of Adam in a sweep.
     """
 
-    steps: int | None = Field(default=3, ge=1)
-    exposure_steps: int = Field(default=3, ge=0)
+    method: Literal["cg", "cholesky"] = "cg"
+    steps: int = Field(default=3, ge=1)
+    exposure_steps: int = Field(default=1, ge=0)
 
     def epoch(self, model: FAWMF, data: Inputs, rng: np.random.Generator) -> float:
-        """One sweep; returns the objective after it, per interaction."""
+        """One sweep; returns the objective after its solves, per interaction."""
         user_UD, item_ID = model.user_embedding.weight.data, model.item_embedding.weight.data
-        share_UC, exposure_IC = model.membership.weight.data.softmax(-1), model.exposure_IC
-        user_UD.copy_(model.factors(item_ID, exposure_IC, data.user_lists, share_UC, user_UD, self.steps))
-        item_ID.copy_(model.factors(user_UD, share_UC, data.item_lists, exposure_IC, item_ID, self.steps))
-        for _ in range(self.exposure_steps):
-            self.step(model, data, NETWORK)
+        share_UC, exposure_IC = model.membership.weight.data.softmax(-1), model.exposure_table
+        steps = self.steps if self.method == "cg" else None
+        user_UD.copy_(model.factors(item_ID, exposure_IC, data.user_lists, share_UC, user_UD, steps))
+        item_ID.copy_(model.factors(user_UD, share_UC, data.item_lists, exposure_IC, item_ID, steps))
+        totals = [self.step(model, data, NETWORK) for _ in range(self.exposure_steps)]
         model.settle(data)
-        with torch.no_grad():
-            return model.objective(model.tensors(names=()), data).item() / len(data.train)
+        total = totals[0] if totals else model.objective(model.tensors(names=()), data).item()
+        return total / len(data.train)
 
 
 def _adam(

@@ -11,6 +11,7 @@ import attlas
 from attlas.data.inputs import History, Inputs, Sizes
 from attlas.models.fawmf import FAWMF
 from attlas.models.fawmf_solvers import FBGD, Alternating
+from attlas.models.ials import IALS
 from attlas.ops.exposure import exposed_error, mixed_grams
 from tests.toy import chosen_by, fitted, two_tastes
 
@@ -81,7 +82,7 @@ def assert_close(found: Any, expected: Any, atol: float = 1e-6) -> None:
 def test_memberships_evidence_exposures_and_gamma_are_those_of_the_worked_example():
     model = worked_example()
     assert_close(model.communities(torch.arange(3)), [[0.574443, 0.425557], [0.331812, 0.668188], [0.377541, 0.622459]])
-    evidence = model.evidence(dict(model.named_parameters()), WORKED.user_lists)
+    evidence = model.evidence(dict(model.named_parameters()), WORKED.item_lists)
     assert_close(evidence, [[1.329524, 1.670476], [0.165906, 0.334094], [0.740349, 0.759651], [0.755081, 1.244919]])
     exposure = [[0.637290, 0.697702], [0.545611, 0.566368], [0.665615, 0.670751], [0.679843, 0.740189]]
     assert_close(model.exposure(torch.arange(4)), exposure)
@@ -152,7 +153,7 @@ def test_the_divergence_its_bound_and_its_proxy_are_those_of_the_worked_example(
 def test_the_gradients_of_the_exact_divergence_are_those_of_the_worked_example():
     model = worked_example()
     parts = model.tensors()
-    exposure_IC = model.exposures(parts, model.evidence(parts, WORKED.user_lists), WORKED)
+    exposure_IC = model.exposures(parts, model.evidence(parts, WORKED.item_lists), WORKED)
     total = kl_of(parts["membership.weight"].softmax(-1) @ exposure_IC.T, 0.2).sum()
     names = ("membership.weight", "influence", "item_weight", "item_bias")
     found = dict(zip(names, torch.autograd.grad(total, [parts[name] for name in names]), strict=True))
@@ -215,18 +216,21 @@ def dense_objective(model: FAWMF, inputs: Inputs) -> torch.Tensor:
     """The objective from all pairs, as the page writes it."""
     config, held = model.config, matrix(inputs)
     parts = model.tensors()
-    exposure_IC = model.exposures(parts, model.evidence(parts, inputs.user_lists), inputs)
+    exposure_IC = model.exposures(parts, model.evidence(parts, inputs.item_lists), inputs)
     share_UC = parts["membership.weight"].softmax(-1)
     score, gamma = parts["user_embedding.weight"] @ parts["item_embedding.weight"].T, share_UC @ exposure_IC.T
     if config.kl == "exact":
         seen = score**2 + 2 / config.precision * config.exposure_cost
         cells = torch.where(held > 0, (1 - score) ** 2 - 2 / config.precision * gamma.log(), gamma * seen)
+        more = config.exposure_cost * config.prior_exposure * (share_UC @ exposure_IC.log().T)
+        cells = cells - 2 / config.precision * more
     else:
         unseen = config.unseen_precision * (config.unseen_mean - held) ** 2
         cells = gamma * (score - held) ** 2 + (1 - gamma) * unseen
     total = cells.sum()
     for name, rows in (("user_embedding.weight", held.sum(1)), ("item_embedding.weight", held.sum(0))):
-        total = total + (config.l2 * (rows + 1) ** config.l2_exponent * parts[name].square().sum(1)).sum()
+        mass = rows + config.prior_exposure * held.numel() / len(rows)
+        total = total + (config.l2 * mass**config.l2_exponent * parts[name].square().sum(1)).sum()
     return total + config.membership_l2 * parts["membership.weight"].square().sum()
 
 
@@ -264,7 +268,7 @@ def test_scaling_influence_against_the_weights_of_items_changes_nothing():
 @pytest.mark.parametrize("kl", ["exact", "bound", "none"])
 def test_an_exact_half_sweep_leaves_no_gradient(kl):
     model = worked_example(kl=kl, l2=0.1, l2_exponent=1.0)
-    share_UC, exposure_IC = model.membership.weight.data.softmax(-1), model.exposure_IC
+    share_UC, exposure_IC = model.membership.weight.data.softmax(-1), model.exposure_table
     user_UD, item_ID = model.user_embedding.weight, model.item_embedding.weight
     solved = model.factors(item_ID.data, exposure_IC, WORKED.user_lists, share_UC, user_UD.data, None)
     user_UD.data.copy_(solved)
@@ -283,12 +287,12 @@ def trained(solver: Any, epochs: int, seed: int = 1, **config: Any) -> tuple[FAW
 
 @pytest.mark.parametrize("kl", ["exact", "bound", "none"])
 def test_no_exact_sweep_makes_the_objective_rise_while_exposures_stand_still(kl):
-    _, _, losses = trained(Alternating(steps=None, exposure_steps=0), 6, kl=kl)
+    _, _, losses = trained(Alternating(method="cholesky", exposure_steps=0), 6, kl=kl)
     assert (np.diff(losses) <= 1e-6).all()
 
 
 def test_as_many_steps_as_dimensions_solve_as_cholesky_does():
-    exact, _, _ = trained(Alternating(steps=None), 2)
+    exact, _, _ = trained(Alternating(method="cholesky"), 2)
     nearly, _, _ = trained(Alternating(steps=8), 2)
     torch.testing.assert_close(nearly.item_embedding.weight, exact.item_embedding.weight, atol=1e-4, rtol=1e-3)
 
@@ -298,7 +302,7 @@ def test_a_batch_of_all_users_is_a_step_of_all():
     whole, _, _ = trained(FBGD(), 0)
     inputs, half = Inputs(two_tastes().train), FBGD()
     order = torch.randperm(16, generator=torch.Generator().manual_seed(1))
-    kept = whole.evidence(whole.tensors(names=()), inputs.user_lists)
+    kept = whole.evidence(whole.tensors(names=()), inputs.item_lists)
     blocks = [whole.objective(whole.tensors(users), inputs, users=users, evidence_IC=kept) for users in (order[:5], order[5:])]
     torch.testing.assert_close(sum(blocks), whole.objective(whole.tensors(), inputs))
     assert half.users is None
@@ -310,7 +314,7 @@ def test_evidence_is_kept_up_to_date_from_batch_to_batch(monkeypatch):
     objective = FAWMF.objective
 
     def watched(self: FAWMF, parts: Any, data: Inputs, **block: Any) -> torch.Tensor:
-        seen.append((block["evidence_IC"].clone(), self.evidence(self.tensors(names=()), data.user_lists)))
+        seen.append((block["evidence_IC"].clone(), self.evidence(self.tensors(names=()), data.item_lists)))
         return objective(self, parts, data, **block)
 
     monkeypatch.setattr(FAWMF, "objective", watched)
@@ -325,7 +329,7 @@ def test_a_batch_moves_only_its_own_users():
     model, inputs, _ = trained(FBGD(), 0)
     before = model.user_embedding.weight.detach().clone()
     users = torch.tensor([3, 8])
-    evidence = model.evidence(model.tensors(names=()), inputs.user_lists)
+    evidence = model.evidence(model.tensors(names=()), inputs.item_lists)
     FBGD().step(model, inputs, users=users, evidence_IC=evidence)
     moved = (model.user_embedding.weight != before).any(1).nonzero().ravel()
     assert moved.tolist() == [3, 8]
@@ -346,7 +350,7 @@ def test_a_solver_goes_on_from_its_state_with_the_same_bits():
     second.restore({name: tensor.clone() for name, tensor in first.state().items()})
     for _ in range(2):
         second.epoch(resumed, inputs, np.random.default_rng(1))
-    assert torch.equal(resumed.exposure_IC, straight.exposure_IC)
+    assert torch.equal(resumed.exposure_table, straight.exposure_table)
 
 
 def test_a_learned_prior_moves_and_one_that_is_given_does_not():
@@ -383,7 +387,7 @@ def test_the_mixture_finds_the_two_tastes():
 
 
 def test_folding_in_a_known_history_gives_the_factors_of_a_half_sweep_and_the_taste():
-    model, _, _ = trained(Alternating(steps=None), 5)
+    model, _, _ = trained(Alternating(method="cholesky"), 5)
     folded = model.fold_in(History.of([[0, 2, 4], [1, 3, 5], []], 16))
     factors_SD, logit_SC = folded.split([4, 2], dim=1)
     share_SC = logit_SC.softmax(-1)
@@ -392,7 +396,7 @@ def test_folding_in_a_known_history_gives_the_factors_of_a_half_sweep_and_the_ta
     assert_close(share_SC[2], [0.5, 0.5])
     assert factors_SD[2].tolist() == [0.0] * 4
     chosen = History.of([[0, 2, 4], [1, 3, 5], []], 16).lists
-    again = model.factors(model.item_embedding.weight.data, model.exposure_IC, chosen, share_SC, torch.zeros(3, 4), None)
+    again = model.factors(model.item_embedding.weight.data, model.exposure_table, chosen, share_SC, torch.zeros(3, 4), None)
     torch.testing.assert_close(factors_SD, again)
 
 
@@ -447,3 +451,16 @@ def test_settings_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="kl"):
         FAWMF.Config(kl="exactly")
     assert dataclasses.asdict(FAWMF.Config())["kl"] == "exact"
+
+
+def test_where_exposures_cost_everything_fawmf_is_ials_with_their_prior_for_weight():
+    """A large cost holds gamma to prior_exposure, and the solves are those of Hu et al. but for what a chosen pair weighs."""
+    model, inputs, _ = trained(Alternating(), 0, exposure_cost=1e6, prior_exposure=0.2, l2=0.01)
+    gamma = every_gamma(model, Sizes(16, 16))
+    torch.testing.assert_close(gamma, torch.full_like(gamma, 0.2), atol=1e-3, rtol=0)
+    exposure_IC, share_UC = torch.full((16, 2), 0.2), model.communities(torch.arange(16)).detach()
+    item_ID = model.item_embedding.weight.data
+    found = model.factors(item_ID, exposure_IC, inputs.user_lists, share_UC, item_ID, None)
+    ials = IALS(inputs.sizes, IALS.Config(embedding_dim=4, alpha=0.8, unobserved_weight=0.2, zeros="unobserved", l2=0.01))
+    expected = IALS.Alternating(method="cholesky").half_sweep(ials, item_ID, item_ID, inputs.user_lists, torch.ones(112))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)

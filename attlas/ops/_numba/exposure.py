@@ -28,41 +28,70 @@ def mix_products(product_RCD, own_RD, share_RC, mixed_RD, quadratic_RC):
             quadratic_RC[r, c] = total
 
 
+@njit(cache=True, fastmath=True, forceinline=True)
+def _four_products(x_D, a, b, c, d):
+    on_a, on_b, on_c, on_d = x_D.dtype.type(0), x_D.dtype.type(0), x_D.dtype.type(0), x_D.dtype.type(0)
+    for k in range(len(x_D)):
+        on_a += x_D[k] * a[k]
+        on_b += x_D[k] * b[k]
+        on_c += x_D[k] * c[k]
+        on_d += x_D[k] * d[k]
+    return on_a, on_b, on_c, on_d
+
+
+@njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
+def _of_listed(score, chance, cost):
+    """What a listed cell costs besides what all cells do, but for the logarithm of its chance; and its two slopes."""
+    floor, floor_weight, is_certain, surprise, toll = cost
+    one, two = type(score)(1), type(score)(2)
+    unseen = floor_weight * floor * floor
+    if is_certain:
+        free = chance * (score * score + toll) + (one - chance) * unseen
+        on_score = -two * (one - score) - two * chance * score
+        return (one - score) * (one - score) - free, on_score, unseen - surprise / chance - score * score - toll
+    listed = floor_weight * (one - two * floor)
+    return chance * (one - two * score) + (one - chance) * listed, -two * chance, one - two * score - listed
+
+
 @njit(cache=True, parallel=True, nogil=True, fastmath=True, error_model="numpy")
 def add_listed(own_GD, own_share_GC, other_ED, other_share_EC, start, index_T, cost, moves, grad_GD, grad_share_GC, total_G):
     """Adds what listed cells cost besides what all cells do, and its gradients; ``cost`` and ``moves`` as in ``ops``."""
-    floor, floor_weight, is_certain, surprise, toll = cost
-    moves_own, moves_share = moves
-    one, two, zero = own_GD.dtype.type(1), own_GD.dtype.type(2), own_GD.dtype.type(0)
-    unseen, unseen_listed = floor_weight * floor * floor, floor_weight * (one - two * floor)
+    zero, least = own_GD.dtype.type(0), own_GD.dtype.type(LEAST)
     for g in prange(own_GD.shape[0]):
         own_D, share_C = own_GD[g], own_share_GC[g]
         total = 0.0
-        for t in range(start[g], start[g + 1]):
-            other_D, other_C = other_ED[index_T[t]], other_share_EC[index_T[t]]
-            score, chance = zero, zero
-            for k in range(len(own_D)):
-                score += own_D[k] * other_D[k]
-            for c in range(len(share_C)):
-                chance += share_C[c] * other_C[c]
-            if is_certain:
-                safe = max(chance, own_GD.dtype.type(LEAST))
-                free = chance * (score * score + toll) + (one - chance) * unseen
-                total += (one - score) * (one - score) - surprise * math.log(safe) - free
-                on_score = -two * (one - score) - two * chance * score
-                on_chance = unseen - surprise / safe - score * score - toll
-            else:
-                total += chance * (one - two * score) + (one - chance) * unseen_listed
-                on_score = -two * chance
-                on_chance = one - two * score - unseen_listed
-            if moves_own:
+        # Four cells at a time: loops over few shares cost little more for four than for one. A row's last four may repeat
+        # its last cell, which then counts for nothing.
+        for t in range(start[g], start[g + 1], 4):
+            left = start[g + 1] - t
+            h, i = index_T[t], index_T[t + min(1, left - 1)]
+            j, m = index_T[t + min(2, left - 1)], index_T[t + min(3, left - 1)]
+            a, b, c, d = other_ED[h], other_ED[i], other_ED[j], other_ED[m]
+            p, q, r, s = other_share_EC[h], other_share_EC[i], other_share_EC[j], other_share_EC[m]
+            x_a, x_b, x_c, x_d = _four_products(own_D, a, b, c, d)
+            w_a, w_b, w_c, w_d = _four_products(share_C, p, q, r, s)
+            w_a, w_b, w_c, w_d = max(w_a, least), max(w_b, least), max(w_c, least), max(w_d, least)
+            cost_a, x_a, y_a = _of_listed(x_a, w_a, cost)
+            cost_b, x_b, y_b = _of_listed(x_b, w_b, cost)
+            cost_c, x_c, y_c = _of_listed(x_c, w_c, cost)
+            cost_d, x_d, y_d = _of_listed(x_d, w_d, cost)
+            if left < 4:
+                cost_d, x_d, y_d, w_d = zero, zero, zero, zero + 1
+            if left < 3:
+                cost_c, x_c, y_c, w_c = zero, zero, zero, zero + 1
+            if left < 2:
+                cost_b, x_b, y_b, w_b = zero, zero, zero, zero + 1
+            total += cost_a + cost_b + cost_c + cost_d
+            if cost[2]:
+                total -= cost[3] * math.log(np.float64(w_a) * w_b * w_c * w_d)
+            if moves[0]:
                 grad_D = grad_GD[g]
-                for k in range(len(own_D)):
-                    grad_D[k] += on_score * other_D[k]
-            if moves_share:
+                for k in range(len(grad_D)):
+                    grad_D[k] += x_a * a[k] + x_b * b[k] + x_c * c[k] + x_d * d[k]
+            if moves[1]:
                 grad_C = grad_share_GC[g]
-                for c in range(len(share_C)):
-                    grad_C[c] += on_chance * other_C[c]
+                for k in range(len(grad_C)):
+                    grad_C[k] += y_a * p[k] + y_b * q[k] + y_c * r[k] + y_d * s[k]
         total_G[g] = total
 
 

@@ -42,7 +42,7 @@ from attlas.trial import Trial
 
 SOURCES = {"ml-100k": "ml-100k/u.data.gz", "ml-latest-small": "ml-latest-small/ratings.csv.gz", "ml-1m": "ml-1m/ratings.csv.gz"}
 RUNS = Path("runs/aimf")
-START = {"embedding_dim": 32}, {"learning_rate": 0.003, "learning_rate_decay": 0.9}  # of AIMF's first trial
+START: tuple[dict[str, Any], dict[str, Any]] = {}, {"learning_rate": 0.003, "learning_rate_decay": 0.9}  # of AIMF's first trial
 EPOCHS = {
     "aimf": {},
     "aimf by windows": {"correlation": "windows"},

@@ -74,28 +74,28 @@ class AIMF(nn.Module):
             start: whether the features begin with the directions of non-negative factors, ``nmf``, or at ``random``.
             stddev: spread of a vector's length at the start, about; biases start at zero.
             l2: penalty on both vectors and both biases of every rating.
-            weight_l2: penalty on all weights, once a batch.
+            weight_l2: penalty on all weights, once for all ratings together.
         """
 
-        embedding_dim: int = Field(default=64, ge=1)
+        embedding_dim: int = Field(default=32, ge=1)
         user_dim: int | None = Field(default=None, ge=1)
-        implicit: float = Field(default=0.3, ge=0)
+        implicit: float = Field(default=0.1, ge=0)
         explicit: float = Field(default=1.0, ge=0)
         value: Literal["slide", "gate", "raw", "literal", "unslid"] = "slide"
         is_scaled: bool = True
         correlation: Literal["fft", "windows"] = "fft"
         projection: Literal["right", "left"] = "right"
-        depth: int = Field(default=2, ge=0)
-        attention_dim: int = Field(default=32, ge=1)
-        neighbours: int | None = Field(default=512, ge=1)
+        depth: int = Field(default=0, ge=0)
+        attention_dim: int = Field(default=16, ge=1)
+        neighbours: int | None = Field(default=1024, ge=1)
         adds_own: bool = True
-        centre: Literal["mean", "bias"] = "bias"
+        centre: Literal["mean", "bias"] = "mean"
         row_sum: Literal["sum", "sqrt"] = "sqrt"
         cold: Literal["bias", "parts"] = "bias"
         start: Literal["nmf", "random"] = "nmf"
         stddev: float = Field(default=0.1, gt=0)
         l2: float = Field(default=0.05, ge=0)
-        weight_l2: float = Field(default=5e-5, ge=0)
+        weight_l2: float = Field(default=4.0, ge=0)
 
         def __post_init__(self) -> None:
             if self.dim > self.embedding_dim:
@@ -118,7 +118,7 @@ class AIMF(nn.Module):
         "model.implicit": Choice((0.0, 0.1, 0.3, 0.5, 1.0)),
         "model.explicit": Choice((0.0, 0.1, 0.3, 0.5, 1.0)),
         "model.l2": Span(0.005, 0.2, log=True),
-        "model.weight_l2": Span(5e-6, 5e-4, log=True),
+        "model.weight_l2": Span(0.3, 30.0, log=True),
         "solver.learning_rate": Span(0.0005, 0.01, log=True),
     }
 
@@ -251,8 +251,9 @@ class AIMF(nn.Module):
         return weight_U[lists.owner] * value_T * word_I[lists.index]
 
     def penalise(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
-        """l2 (|P_u|^2 + |Q_i|^2 + b_u^2 + b_i^2), the mean over the batch's ratings, and weight_l2 times all weights'."""
-        total = self.config.weight_l2 * sum((weight.square().sum() for weight in self.parameters()), self.mean.new_zeros(()))
+        """l2 (|P_u|^2 + |Q_i|^2 + b_u^2 + b_i^2), the mean over the batch's ratings, and weight_l2 / N times all weights'."""
+        squares = sum((weight.square().sum() for weight in self.parameters()), self.mean.new_zeros(()))
+        total = self.config.weight_l2 / max(len(observed.user_value), 1) * squares
         for index_B, side in zip((user, item), SIDES, strict=True):
             square_G = sum(getattr(self, f"{side}_{name}").weight.square().sum(-1) for name in ("embedding", "bias"))
             total = total + self.config.l2 * square_G.index_select(0, index_B).mean()

@@ -240,7 +240,7 @@ def test_the_fast_way_equals_the_literal_definition_in_values_and_gradients(sett
     assert_close(*(torch.autograd.grad((value * mixture).sum(), parameters) for value in (found, expected)))
 
 
-@pytest.mark.parametrize("settings", [{}, {"centre": "mean", "adds_own": False}, {"neighbours": 2, "row_sum": "sum"}])
+@pytest.mark.parametrize("settings", [{}, {"centre": "bias", "adds_own": False}, {"neighbours": 2, "row_sum": "sum"}])
 def test_a_batch_is_scored_as_if_none_of_its_ratings_had_been_in_the_matrix(settings):
     model, data = free(**settings), club()
     rows = np.array([1, 3, 5])
@@ -361,7 +361,7 @@ def test_the_penalty_is_that_of_the_vectors_and_biases_of_every_rating_and_of_ev
     assert model.penalise(*pairs).item() == pytest.approx(of_ratings)
     identities = 9 * 3  # three of the slide, three of each attention, three ones in each
     tables = (P, Q, W_N, W_M, [[0.1, -0.2, 0.05], [0.3, -0.1, 0.0, 0.2]])
-    of_weights = 0.1 * (identities + sum(weight**2 for table in tables for row in table for weight in row))
+    of_weights = 0.1 / 8 * (identities + sum(weight**2 for table in tables for row in table for weight in row))
     assert worked(l2=0.5, weight_l2=0.1).penalise(*pairs).item() == pytest.approx(of_ratings + of_weights)
 
 

@@ -2,17 +2,19 @@
 
     ATTLAS_DATA=... python benchmarks/expomf.py [sweeps rows]
 
-64 factors on ml-1m-ncf. The three take turns. The rival solves for rows spread evenly over users and items and is scaled up
-to all: a row costs the same whoever it is. A sweep's operations are counted, so that its rate can be held against what the
-machine's dense product reaches.
+64 factors on ml-1m-ncf. The three take turns. The rival, on one thread, solves for rows spread evenly over users and items
+and is scaled up to all: a row costs the same whoever it is. A sweep's operations are counted, so that its rate can be held
+against what the machine's dense product reaches.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # of numpy, as each of the authors' processes has one
 sys.path.insert(0, str(Path(__file__).parent))
 
 import attlas  # noqa: F401  (before torch)

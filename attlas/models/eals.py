@@ -156,8 +156,14 @@ class EALS(nn.Module):
         every vector.
 
         Raises:
-            DataError: new rows are not among those of ``data``.
+            DataError: new rows are not among those of ``data``, or these lack users or items that the model knows.
         """
+        known, given = (self.user_embedding.num_embeddings, self.item_embedding.num_embeddings), data.sizes
+        if given.num_users < known[0] or given.num_items < known[1]:
+            raise DataError(
+                f"the data have {given.num_users:,} users and {given.num_items:,} items, fewer than the {known[0]:,} and "
+                f"{known[1]:,} that the model knows; keep their indices and append those who have come since"
+            )
         user_N, item_N = (torch.from_numpy(index).to(data.device) for index in (new.user, new.item))
         by_user, by_item = data.user_lists, data.item_lists
         entry_N = by_user.find(user_N, item_N)
@@ -182,7 +188,7 @@ class EALS(nn.Module):
         """Rows for whoever has come since; a start and a missing weight for items that nobody had chosen."""
         self.user_embedding = grown(self.user_embedding, data.sizes.num_users)
         self.item_embedding = grown(self.item_embedding, data.sizes.num_items)
-        more = max(data.sizes.num_items - len(self.missing_weight_I), 0)
+        more = data.sizes.num_items - len(self.missing_weight_I)
         self.missing_weight_I = torch.cat([self.missing_weight_I, self.missing_weight_I.new_zeros(more)])
         new_I = torch.bincount(item_N, minlength=len(self.missing_weight_I))
         first_F = ((new_I > 0) & (new_I == data.item_lists.length)).nonzero().squeeze(-1)

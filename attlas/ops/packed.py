@@ -23,8 +23,7 @@ def outer_products(table_ED: Tensor) -> Tensor:
     """The upper triangle of v_e v_e' of each row, row by row, [E, P]."""
     dim = table_ED.shape[1]
     if table_ED.device.type != "cpu":
-        r_P, k_P = torch.triu_indices(dim, dim, device=table_ED.device)
-        return table_ED[:, r_P] * table_ED[:, k_P]
+        return _multiplied_on_device(table_ED)
     out_EP = table_ED.new_empty(len(table_ED), dim * (dim + 1) // 2)
     call(_cpu.outer_products, table_ED, out_EP)
     return out_EP
@@ -55,11 +54,7 @@ def ridge_packed(gram_GP: Tensor, right_GD: Tensor, penalty_G: Tensor) -> Tensor
         arrays = [tensor.detach().contiguous().numpy() for tensor in (gram_GP, right_GD, penalty_G)]
         failed = _cpu.cholesky(*arrays, numba.get_num_threads(), solved_GD.numpy())
     else:
-        normal_GDD = _unpacked(gram_GP, right_GD.shape[1])
-        normal_GDD.diagonal(dim1=1, dim2=2).add_(penalty_G[:, None])
-        factor_GDD, failed_G = torch.linalg.cholesky_ex(normal_GDD)
-        failed = int((failed_G > 0).sum())
-        solved_GD = torch.cholesky_solve(right_GD[..., None], factor_GDD).squeeze(-1)
+        solved_GD, failed = _solved_on_device(gram_GP, right_GD, penalty_G)
     if failed:
         raise ConfigError(
             f"{failed:,} of {len(gram_GP):,} ridge regressions cannot be solved in floats: the penalty, l2, is too small"
@@ -74,6 +69,20 @@ def ridge_packed_reference(gram_GP: Tensor, right_GD: Tensor, penalty_G: Tensor)
     eye_DD = torch.eye(right_GD.shape[1]).to(gram_GP)
     rows = zip(normal_GDD, right_GD, penalty_G, strict=True)
     return torch.stack([torch.linalg.solve(normal_DD + penalty * eye_DD, right_D) for normal_DD, right_D, penalty in rows])
+
+
+def _multiplied_on_device(table_ED: Tensor) -> Tensor:
+    """All entries at once."""
+    r_P, k_P = torch.triu_indices(table_ED.shape[1], table_ED.shape[1], device=table_ED.device)
+    return table_ED[:, r_P] * table_ED[:, k_P]
+
+
+def _solved_on_device(gram_GP: Tensor, right_GD: Tensor, penalty_G: Tensor) -> tuple[Tensor, int]:
+    """The solutions, all rows at once, and how many have none."""
+    normal_GDD = _unpacked(gram_GP, right_GD.shape[1])
+    normal_GDD.diagonal(dim1=1, dim2=2).add_(penalty_G[:, None])
+    factor_GDD, failed_G = torch.linalg.cholesky_ex(normal_GDD)
+    return torch.cholesky_solve(right_GD[..., None], factor_GDD).squeeze(-1), int((failed_G > 0).sum())
 
 
 def _unpacked(gram_GP: Tensor, dim: int) -> Tensor:

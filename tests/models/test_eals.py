@@ -292,6 +292,13 @@ def test_new_rows_that_are_not_in_the_data_are_refused():
         model.update(early, inputs.train.take(np.array([10])))
 
 
+def test_data_that_lack_somebody_whom_the_model_knows_are_refused():
+    model, _ = of(embedding_dim=2)
+    fewer = chosen_by([[0, 2], [1, 2]], 4)
+    with pytest.raises(DataError, match="have 2 users and 4 items, fewer than the 3 and 4 that the model knows; keep their"):
+        model.update(Inputs(fewer), fewer.take(np.array([0])))
+
+
 @pytest.mark.parametrize("items", [[0, 2, 4], [1, 3, 5]])
 def test_a_stranger_is_served_what_others_of_the_same_taste_chose(items):
     made = fitted("eals")

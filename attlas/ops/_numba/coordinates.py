@@ -13,7 +13,7 @@ from numba import njit, prange
 
 from attlas.ops._numba.ridge import BLOCK, _add_shared
 
-LINE = 16  # a row's entries are filled up with zeros to so many: loops over what whole registers leave over are slow
+LINE = 8  # a row's entries are filled up with zeros to so many: loops over what whole registers leave over are slow
 
 
 @njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)

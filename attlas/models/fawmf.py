@@ -96,7 +96,7 @@ class FAWMF(nn.Module):
         evidence: Literal["sum", "mean", "sqrt"] = "mean"
         influence: Literal["learned", "one"] = "one"
         signs: Literal["positive", "free"] = "positive"
-        l2: float = Field(default=0.03, gt=0)
+        l2: float = Field(default=0.03, ge=0)
         l2_exponent: float = Field(default=1.0, ge=0)
         membership_l2: float = Field(default=0.0005, ge=0)
         exposure_l2: float = Field(default=0.0, ge=0)

@@ -12,7 +12,7 @@ demo: $(READY) ## train three models on a simulated film club and write demo/rep
 	$(BIN)/attlas demo --out demo
 
 test: $(READY) ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: $(READY) ## lint, format, types and floors
 	$(BIN)/ruff check .

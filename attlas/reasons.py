@@ -14,8 +14,8 @@ from torch import Tensor
 
 from attlas.data.inputs import History
 from attlas.data.vocabulary import Vocabulary
-from attlas.explanation import Explanation
-from attlas.models.protocol import Explaining, asked_by, reasons_of
+from attlas.explanation import Explanation, Exposure
+from attlas.models.protocol import Explaining, Exposing, asked_by, reasons_of
 from attlas.scoring import Scorer
 from attlas.strangers import given_history
 
@@ -44,7 +44,9 @@ def explain_pair(
             if isinstance(model, Explaining)
             else {}
         )
+        exposure = _exposure(model, made["user"], made["item"]) if isinstance(model, Exposing) and way != "popular" else None
     facts: dict[str, Any] = {"item": items.ids_of([item])[0], "title": items.titles_of([item])[0], "score": score, "way": way}
+    facts["exposure"] = exposure
     method = "popularity" if way == "popular" else reasons_of(model)
     if not weights or way == "popular":
         return Explanation(**facts, method=method, history=_frame(items, np.zeros(0, np.int64), np.zeros(0), top))
@@ -78,6 +80,13 @@ def _inputs_of(scorer: Scorer, item: int, user: int | None, chosen: np.ndarray |
         "user_history": given_history(inputs, mine[mine != item]),
         "item_history": given_history(inputs, theirs if user is None else theirs[theirs != user]),
     }
+
+
+def _exposure(model: Exposing, user: Tensor, item: Tensor) -> Exposure:
+    share_C, exposure_C = model.communities(user)[0].cpu().numpy(), model.exposure(item)[0].cpu().numpy()
+    order = np.argsort(-share_C, kind="stable")
+    columns = {"community": order, "membership": share_C[order].astype(float), "exposure": exposure_C[order].astype(float)}
+    return Exposure(float(share_C @ exposure_C), float(model.preference(user, item)[0]), pl.DataFrame(columns))
 
 
 def _score_of(scorer: Scorer, made: dict[str, Any], way: str) -> float:

@@ -35,7 +35,7 @@ from attlas.ops.exposure import exposed_error_reference
 from attlas.scoring import Scorer
 
 DIM, COMMUNITIES, ROUNDS, WARM = 64, 10, 12, 2
-SETS = ("ml-1m-ncf", "amazon-cds")
+SETS = {"ml-1m-ncf": {"prior_exposure": 0.3, "l2": 0.007}, "amazon-cds": {"prior_exposure": 0.01, "l2": 0.03}}
 SIZES = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 
 
@@ -91,7 +91,7 @@ def passes(name: str) -> dict[str, Any]:
     split = read_split(data_folder() / name, validation="none")
     inputs = Inputs(split.train)
     peer, rivals = peer_of(inputs), {"fbgd": FBGD(), "als": Alternating()}
-    models = {who: made(inputs) for who in rivals}
+    models = {who: made(inputs, **SETS[name]) for who in rivals}
     spells: dict[str, list[Spell]] = {"theirs": [Spell().__enter__()], "fbgd": [], "als": []}
     best: dict[str, tuple[float, float]] = {}
 
@@ -166,7 +166,7 @@ def solvers(name: str, plots: Path | None) -> dict[str, Any]:
     inputs = Inputs(split.train)
     told: dict[str, dict[str, list[tuple[float, float]]]] = {"objective": {}, "NDCG@10": {}}
     for who, solver, epochs, every in (("als", Alternating(), 20, 1), ("fbgd", FBGD(), 200, 10)):
-        model, spells = made(inputs), []
+        model, spells = made(inputs, **SETS[name]), []
         for epoch in range(1, epochs + 1):
             ours(solver, model, inputs, spells)
             if epoch % every == 0:

@@ -4,7 +4,7 @@ import pytest
 
 from attlas.data.inputs import Sizes
 from attlas.errors import ConfigError, UnknownId
-from attlas.explanation import Explanation
+from attlas.explanation import Explanation, Exposure
 from attlas.models.delf import DELF
 from attlas.recommender import Recommender
 from tests.toy import fitted, two_tastes
@@ -169,3 +169,30 @@ def test_an_explanation_is_ready_for_json():
         ],
         "audience": None,
     }
+
+
+def test_a_model_of_exposure_tells_what_was_never_seen_from_what_is_not_liked():
+    explanation = fitted("fawmf").explain("u4", "i4")
+    communities = explanation.exposure.communities
+    assert communities.columns == ["community", "membership", "exposure"]
+    assert communities["membership"].is_sorted(descending=True)
+    assert communities["membership"].sum() == pytest.approx(1, abs=1e-6)
+    chance = (communities["membership"] * communities["exposure"]).sum()
+    assert explanation.exposure.chance == pytest.approx(chance, abs=1e-6)
+    other = fitted("fawmf").explain("u4", "i5")
+    assert other.exposure.chance < explanation.exposure.chance
+    assert explanation.to_dict()["exposure"]["communities"] == communities.to_dicts()
+    assert explanation.sentence().endswith(explanation.exposure.sentence())
+    assert fitted("ease").explain("u4", "i4").exposure is None
+
+
+@pytest.mark.parametrize(
+    ("chance", "preference", "said"),
+    [
+        (0.04, 0.9, "they probably never came across it (4.0%)"),
+        (0.8, 0.9, "they probably came across it (80.0%)"),
+        (0.8, 0.1, "they probably came across it (80.0%) and are not interested"),
+    ],
+)
+def test_exposure_says_whether_they_came_across_it_and_whether_they_care(chance, preference, said):
+    assert Exposure(chance, preference, pl.DataFrame()).sentence() == said

@@ -90,13 +90,13 @@ class FAWMF(nn.Module):
         prior: Literal["constant", "popularity", "learned"] = "popularity"
         prior_exposure: float = Field(default=0.03, gt=0, lt=1)
         precision: float = Field(default=20.0, gt=0)
-        exposure_cost: float = Field(default=1.0, gt=0)
+        exposure_cost: float = Field(default=3.0, gt=0)
         unseen_mean: float = Field(default=1e-5, ge=0, lt=1)
         unseen_precision: float = Field(default=1.0, gt=0)
         evidence: Literal["sum", "mean", "sqrt"] = "mean"
         influence: Literal["learned", "one"] = "one"
         signs: Literal["positive", "free"] = "positive"
-        l2: float = Field(default=0.03, gt=0)
+        l2: float = Field(default=0.03, ge=0)
         l2_exponent: float = Field(default=1.0, ge=0)
         membership_l2: float = Field(default=0.0005, ge=0)
         exposure_l2: float = Field(default=0.0, ge=0)
@@ -159,6 +159,10 @@ class FAWMF(nn.Module):
     def exposure(self, item: Tensor) -> Tensor:
         """How likely each community comes across each item, [B, C] in (0, 1)."""
         return self.exposure_table.index_select(0, item)
+
+    def preference(self, user: Tensor, item: Tensor) -> Tensor:
+        """u_i . v_j, [B]: near 1 what is liked once seen, near 0 what is not."""
+        return (self.user_embedding(user) * self.item_embedding(item)).sum(-1)
 
     def gamma(self, user: Tensor, item: Tensor) -> Tensor:
         """How likely each user came across each item, [B] in (0, 1)."""

@@ -119,6 +119,23 @@ class WeighingPairs(Protocol):
 
 
 @runtime_checkable
+class Exposing(Protocol):
+    """A model that tells what a user likes from what they came across."""
+
+    def communities(self, user: Tensor) -> Tensor:
+        """How far each user belongs to each community, [B, C]; rows sum to 1."""
+        ...
+
+    def exposure(self, item: Tensor) -> Tensor:
+        """How likely each community comes across each item, [B, C]."""
+        ...
+
+    def preference(self, user: Tensor, item: Tensor) -> Tensor:
+        """How much each user likes each item, were it seen, about 0 to 1, [B]."""
+        ...
+
+
+@runtime_checkable
 class Grouped(Protocol):
     """A model that is cheaper where a batch holds all pairs of whole users, or of whole target items."""
 

@@ -219,3 +219,12 @@ def test_the_command_line_fits_and_recommends_in_context(libfm, tmp_path, comman
     assert json.loads((tmp_path / "run" / "run.json").read_text())["fields"][2]["name"] == "hour"
     wrong = command("recommend", tmp_path / "run", "u3", "--context", "hour")
     assert "--context 'hour' does not fit; write FIELD=CATEGORY" in wrong.err
+
+
+def test_settings_are_searched_by_the_lowest_loss_on_validation(rows, tmp_path):
+    found = attlas.tune(rows, "fm", solver=QUICK["solver"], trials=3, epochs=1, out=tmp_path / "tuned")
+    values = [trial.value for trial in found.tried if trial.state == "complete"]
+    assert found.best.value == min(values) < max(values)
+    again = Experiment.from_file(tmp_path / "tuned" / "best.toml")
+    assert again.data.label == "label"
+    assert run(again, data=rows).report.task == "label"

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from attlas.data.examples import Examples, parts_by_ratio
 from attlas.data.interactions import Interactions
-from attlas.data.labelled import Layout, given_examples, read_examples, read_parts
+from attlas.data.labelled import LABEL, Layout, given_examples, read_examples, read_parts
 from attlas.data.readers import read
 from attlas.data.split import Split, looks_like_split, read_split
 from attlas.data.split import split as split_by
@@ -96,6 +96,11 @@ def load_split(config: DataConfig, data: Any = None) -> tuple[Split, list[str]]:
     held = len(made.valid) if made.valid else 0
     said.append(f"split {made.code}{why}: {len(made.train):,} rows train, {held:,} validation, {len(made.test):,} test")
     return made, said + _strangers(made) + [f"{count:,} {reason}" for reason, count in made.dropped.items() if count]
+
+
+def label_of(data: Any) -> dict[str, str]:
+    """What ``[data]`` has to say where data in memory are labelled rows, or a split of them; nothing elsewhere."""
+    return {"label": LABEL} if isinstance(data.train if isinstance(data, Split) else data, Examples) else {}
 
 
 def _load_examples(config: DataConfig, data: Any) -> tuple[Split, list[str]]:

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from attlas.artefact import MANIFEST
-from attlas.data.examples import Examples
-from attlas.data.labelled import LABEL
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError
 from attlas.evaluation.metrics import BY_ROW
@@ -17,7 +15,7 @@ from attlas.evaluation.protocols import find_protocol, with_full
 from attlas.evaluation.report import Report, RowReport
 from attlas.experiment import Experiment, recall, remember
 from attlas.final import resume_final
-from attlas.loading import load_split
+from attlas.loading import label_of, load_split
 from attlas.recommender import Recommender, load
 from attlas.telling import Teller, default_teller
 from attlas.trial import Trial, kept, measure, refuse_in_use, refuse_other_data, tidied
@@ -102,17 +100,12 @@ def fit(
     """
     is_path = isinstance(data, str | Path)
     tables = {
-        "data": {"source": str(data) if is_path else "", "split": split} | ({"label": LABEL} if holds_examples(data) else {}),
+        "data": {"source": str(data) if is_path else "", "split": split} | label_of(data),
         "model": {"name": model, **(config or {})},
         "solver": dict(solver or {}),
         "training": training,
     }
     return run(Experiment.of(tables), data=None if is_path else data, out=out, resume=resume)
-
-
-def holds_examples(data: Any) -> bool:
-    """Whether data in memory are labelled rows, or a split of them."""
-    return isinstance(data.train if isinstance(data, Split) else data, Examples)
 
 
 def evaluate_run(

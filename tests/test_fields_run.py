@@ -164,10 +164,9 @@ def tables() -> dict[str, Any]:
     return {"solver": dict(QUICK["solver"]), "training": {"epochs": 3}}
 
 
-def test_a_stopped_fit_of_labelled_rows_goes_on_to_the_same_bits(libfm, tmp_path):
-    whole = run(of_tables(libfm, epochs=3), out=tmp_path / "whole")
-    half = run(of_tables(libfm, epochs=3), out=tmp_path / "half", resume=False)
-    assert weights(whole) == weights(half)
+def test_equal_experiments_on_labelled_rows_end_with_the_same_bits(libfm, tmp_path):
+    one, other = (run(of_tables(libfm, epochs=3), out=tmp_path / name) for name in ("one", "other"))
+    assert weights(one) == weights(other)
 
 
 def of_tables(folder: Path, **training: Any) -> Experiment:
@@ -219,3 +218,12 @@ def test_the_command_line_fits_and_recommends_in_context(libfm, tmp_path, comman
     assert json.loads((tmp_path / "run" / "run.json").read_text())["fields"][2]["name"] == "hour"
     wrong = command("recommend", tmp_path / "run", "u3", "--context", "hour")
     assert "--context 'hour' does not fit; write FIELD=CATEGORY" in wrong.err
+
+
+def test_settings_are_searched_by_the_lowest_loss_on_validation(rows, tmp_path):
+    found = attlas.tune(rows, "fm", solver=QUICK["solver"], trials=3, epochs=1, out=tmp_path / "tuned")
+    values = [trial.value for trial in found.tried if trial.state == "complete"]
+    assert found.best.value == min(values) < max(values)
+    again = Experiment.from_file(tmp_path / "tuned" / "best.toml")
+    assert again.data.label == "label"
+    assert run(again, data=rows).report.task == "label"

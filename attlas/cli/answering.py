@@ -40,8 +40,10 @@ def recommend_from_options(
         raise ConfigError("--all-users wants a file: --out recs.parquet")
     recommender = load(run)
     if history is not None:
-        if out or candidates or context:
-            raise ConfigError("--history answers for one stranger; leave --out, --candidates and --context out")
+        if out or candidates:
+            raise ConfigError("--history answers for one stranger; leave --out and --candidates out")
+        if context:
+            raise ConfigError("--history answers for one stranger, in no context; leave --context out")
         return recommender.recommend_for(history, k, exclude_seen=exclude_seen).to_dicts()
     choices: dict[str, Any] = {"exclude_seen": exclude_seen, "candidates": candidates, "unknown": unknown}
     choices |= {"context": said_of(context)} if context else {}

@@ -9,8 +9,8 @@ w, b                head                    K_L, 1
 
 Shapes: B rows, F fields, n features, D embedding, K_l units of layer l, V askers, I items.
 
-A share of the first layer, W_0 e_f of one field's feature, is computed once for every feature where a batch names more entries
-than there are features; see docs/papers/deepfm.md.
+A share of the first layer, W_0 e_f of one field's feature, is computed once for every feature where a batch names each of them
+several times; see docs/papers/deepfm.md.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from attlas.models.factors import BatchNorm, Entries, Factors
 from attlas.models.layers import linear
 from attlas.ops.fields import field_sum
 from attlas.spaces import Choice, Space, Span
+
+SHARED = 4  # times that a batch names a feature in the mean, from which on its share of the first layer is made once
 
 
 class DeepFM(nn.Module):
@@ -93,7 +95,7 @@ class DeepFM(nn.Module):
         """
         blocks = [block.T for block in self.first.weight.split(self.config.embedding_dim, dim=1)]
         is_plain = fields.bags is None and fields.value is None
-        if is_plain and len(places) == len(blocks) and len(entries.vector) <= fields.index.numel():
+        if is_plain and len(places) == len(blocks) and SHARED * len(entries.vector) <= fields.index.numel():
             of_fields = zip(entries.vector.split(self.field_sizes), blocks, strict=True)
             return field_sum(torch.cat([vector_eD @ block for vector_eD, block in of_fields]), entries.index)
         row_BfD = entries.vector.index_select(0, entries.index.flatten()).unflatten(0, entries.index.shape)

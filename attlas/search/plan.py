@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attlas.data.split import Split
+from attlas.evaluation.metrics import ERRORS
 from attlas.experiment import Experiment
 from attlas.spaces import Choice, Span
 
@@ -44,7 +45,7 @@ class Plan:
     @property
     def is_error(self) -> bool:
         """Whether lower values are better."""
-        return self.experiment.task == "rating"
+        return self.experiment.metric in ERRORS
 
     def spent(self) -> float:
         """Wall seconds of all sessions until now."""

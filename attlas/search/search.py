@@ -10,6 +10,7 @@ from pathlib import Path
 
 from attlas.data.split import Split
 from attlas.errors import AttlasError, ConfigError
+from attlas.evaluation.metrics import ERRORS
 from attlas.experiment import EvaluationConfig, Experiment
 from attlas.search.blind import without_test
 from attlas.search.loop import sentence, work
@@ -131,7 +132,7 @@ def _gathered(experiment: Experiment, tried: tuple[Tried, ...], seconds: float) 
     if not complete:
         why = tried[0].reason if tried else "another process runs them"
         raise AttlasError(f"none of {len(tried)} trials of {experiment.model['name']} could be completed: {why}")
-    sign = 1 if experiment.task == "rating" else -1
+    sign = 1 if experiment.metric in ERRORS else -1
     best = min(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
     found = with_settings(experiment, best.settings)
     if learns_in_epochs(found):

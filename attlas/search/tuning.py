@@ -17,7 +17,7 @@ from typing import Any
 
 from attlas.errors import ArtefactError, ConfigError
 from attlas.experiment import Experiment
-from attlas.loading import load_split
+from attlas.loading import label_of, load_split
 from attlas.search.blind import without_test
 from attlas.search.note import NOTE, Budget, read_note
 from attlas.search.search import Searched, search
@@ -63,7 +63,8 @@ def tune(
         TooLarge: the first settings are predicted to exceed the memory they were given.
     """
     source, data = (str(data), None) if isinstance(data, str | Path) else ("", data)
-    tables = {"data": {"source": source, "split": split}, "model": {"name": model, **(config or {})}, "solver": solver or {}}
+    given = {"source": source, "split": split} | label_of(data)
+    tables = {"data": given, "model": {"name": model, **(config or {})}, "solver": solver or {}}
     experiment, budget = Experiment.of({**tables, "training": training}), Budget(trials, seconds, workers)
     with nullcontext(out) if out else tempfile.TemporaryDirectory() as folder:
         return tune_experiment(experiment, Path(folder), data=data, budget=budget, storage=storage, fixed=fixed)

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from attlas.data.fields import Crossed
 from attlas.data.inputs import Fields, Sizes
-from attlas.models.deepfm import DeepFM
+from attlas.models.deepfm import SHARED, DeepFM
 from attlas.models.fm import FM
 from tests.models.field_rows import SIZES, give_example, gradients, literal_products, random_rows, row, with_bags
 
@@ -71,7 +71,7 @@ def test_the_logit_and_its_probability_are_those_of_the_worked_example():
 def test_the_score_equals_the_equations_one_by_one_in_values_and_gradients(count):
     """Two rows name fewer entries than there are features, forty more: the first layer goes by rows, then by features."""
     model, fields = one_of(), random_rows(SHAPE.fields, count)
-    assert (len(model.factors.vector) <= fields.index.numel()) == (count == 40)
+    assert (SHARED * len(model.factors.vector) <= fields.index.numel()) == (count == 40)
     assert_close(model(fields), literal(model, fields))
     for fast, slow in zip(gradients(model, model(fields)), gradients(model, literal(model, fields)), strict=True):
         assert_close(fast, slow)

@@ -16,8 +16,6 @@ from attlas.recommender import Recommender
 SMALL: dict[str, dict[str, Any]] = {
     "popularity": {},
     "ease": {"config": {"l2": 20.0}},
-    "eals": {"config": {"embedding_dim": 4}, "epochs": 5},
-    "expomf": {"config": {"embedding_dim": 4}, "epochs": 5},
     "mf": {"config": {"embedding_dim": 4}, "epochs": 10},
     "delf": {
         "config": {"embedding_dim": 8, "attention_dim": 8, "layers": (8,), "stddev": 0.1},
@@ -51,6 +49,13 @@ OTHERS: dict[str, dict[str, Any]] = {
     "itemknn": {"config": {"neighbours": 10}},
     "slim": {"config": {"l1": 1.0, "l2": 10.0}},
     "ials": {"config": {"embedding_dim": 8, "l2": 0.01}, "epochs": 5},
+    "eals": {"config": {"embedding_dim": 4}, "epochs": 5},
+    "expomf": {"config": {"embedding_dim": 4}, "epochs": 5},
+    "fawmf": {"config": {"embedding_dim": 8, "num_communities": 2}, "epochs": 5},
+    "fm": {"config": {"embedding_dim": 8, "stddev": 0.1}, **DESCENT},
+    "nfm": {"config": {"embedding_dim": 8, "stddev": 0.1}, **DESCENT},
+    "deepfm": {"config": {"embedding_dim": 8, "layers": (16,), "stddev": 0.1}, **DESCENT},
+    "afm": {"config": {"embedding_dim": 8, "attention_dim": 4, "stddev": 0.1}, **DESCENT},
     "fism": {"config": {"embedding_dim": 8, "stddev": 0.1}, **DESCENT},
     "nais": {"config": {"embedding_dim": 8, "attention_dim": 8, "stddev": 0.1}, **DESCENT},
     "neumf": {"config": NCF, **DESCENT},

@@ -11,17 +11,23 @@ from attlas.auditing.together import audit_together
 from attlas.data.split import CODES
 from attlas.evaluation.evaluate import evaluate
 from attlas.models import MODELS, model_class
-from attlas.models.protocol import task_of
+from attlas.models.protocol import asked_by, task_of
 from tests.auditing.clean import OTHERS, SMALL, club, fitted, with_candidates
 
 SEEDS = range(1, 21)
 WAYS = [code for code in CODES if code != "auto"]
 
 
+def others_at(seed: int) -> list[str]:
+    """Two of the other models, others with every seed."""
+    names = [*OTHERS]
+    return [names[(2 * seed + place) % len(names)] for place in range(2)]
+
+
 def test_every_model_that_ranks_is_looked_at() -> None:
     ranking = {name for name in MODELS if task_of(model_class(name)) == "ranking"}
     assert ranking == {*SMALL, *OTHERS}
-    assert len(OTHERS) <= len(SEEDS)
+    assert {name for seed in SEEDS for name in others_at(seed)} == {*OTHERS}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -32,7 +38,9 @@ def test_nothing_is_above_info_for_honest_models_of_clean_data(seed: int) -> Non
         split = with_candidates(split)
     found = audit_rows(data)
     reports = {}
-    for name in (*SMALL, [*OTHERS][seed % len(OTHERS)]):
+    for name in (*SMALL, *others_at(seed)):
+        if split.given is not None and "fields" in asked_by(model_class(name)):
+            continue  # it has the most popular items for whom it does not know, and the audit says so
         recommender = fitted(name, split, seed=seed)
         audited = audit(recommender, data=split)
         found += audited.findings

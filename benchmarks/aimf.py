@@ -42,12 +42,16 @@ from attlas.trial import Trial
 
 SOURCES = {"ml-100k": "ml-100k/u.data.gz", "ml-latest-small": "ml-latest-small/ratings.csv.gz", "ml-1m": "ml-1m/ratings.csv.gz"}
 RUNS = Path("runs/aimf")
-START: tuple[dict[str, Any], dict[str, Any]] = {}, {"learning_rate": 0.003, "learning_rate_decay": 0.9}  # of AIMF's first trial
+START: tuple[dict[str, Any], dict[str, Any]] = (
+    {"neighbours": 1024},
+    {"learning_rate": 0.003, "learning_rate_decay": 0.9},
+)  # of AIMF's first trial
 EPOCHS = {
     "aimf": {},
     "aimf by windows": {"correlation": "windows"},
     "slide alone": {"explicit": 0.0},
     "self-attention alone": {"implicit": 0.0},
+    "1,024 neighbours": {"neighbours": 1024},
     "self-attention on all": {"implicit": 0.0, "neighbours": None},
     "neither": {"implicit": 0.0, "explicit": 0.0},
 }

@@ -87,7 +87,7 @@ class AIMF(nn.Module):
         projection: Literal["right", "left"] = "right"
         depth: int = Field(default=0, ge=0)
         attention_dim: int = Field(default=16, ge=1)
-        neighbours: int | None = Field(default=1024, ge=1)
+        neighbours: int | None = Field(default=512, ge=1)
         adds_own: bool = True
         centre: Literal["mean", "bias"] = "mean"
         row_sum: Literal["sum", "sqrt"] = "sqrt"

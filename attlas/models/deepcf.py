@@ -21,6 +21,7 @@ import torch
 from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
+from torch.nn import functional
 
 from attlas.data.inputs import History, LeaveOut, Sizes
 from attlas.models.branches import fuse, match_branches, match_pairs
@@ -45,14 +46,17 @@ class Row(nn.Module):
         nn.init.xavier_uniform_(self.table.weight)
         self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
 
-    def forward(self, history: History, weight_HD: Tensor) -> Tensor:
-        """(y W + b) V^T for each pair without its own target, [B, H], for the V of the layer that follows.
 
-        Nothing bends between the two layers, so that the table goes through V once and its images are summed.
-        """
-        image_EH = nn.functional.linear(self.table(history.distinct), weight_HD)
-        sum_BH = segment_sum_without(image_EH, history.lists, history.row, history.left_out)
-        return sum_BH if self.bias is None else sum_BH + weight_HD @ self.bias
+def read_rows(history: History, *layers: tuple[Row, Tensor]) -> list[Tensor]:
+    """(y W + b) V^T for each pair without its own target, [B, H], for each W and the V of the layer that follows it.
+
+    Nothing bends between the two layers, so that a table goes through its V once and the images are summed, those of all layers
+    in one pass over the history.
+    """
+    image_EH = torch.cat([functional.linear(row.table(history.distinct), weight) for row, weight in layers], dim=1)
+    sum_BH = segment_sum_without(image_EH, history.lists, history.row, history.left_out)
+    sums = sum_BH.split([len(weight) for _, weight in layers], dim=1)
+    return [of if row.bias is None else of + weight @ row.bias for of, (row, weight) in zip(sums, layers, strict=True)]
 
 
 class RowTower(nn.Module):
@@ -63,10 +67,15 @@ class RowTower(nn.Module):
         self.row = Row(width, dim, bias=bias)
         self.layers = nn.ModuleList(linear(below, above) for below, above in itertools.pairwise((dim, *layers)))
 
-    def forward(self, history: History) -> Tensor:
-        """The last layer for each pair without its own target, [B, K]."""
+    @property
+    def reading(self) -> tuple[Row, Tensor]:
+        """What its first layer reads the row through."""
+        return self.row, cast(nn.Linear, self.layers[0]).weight
+
+    def forward(self, read_BH: Tensor) -> Tensor:
+        """The last layer for each pair, [B, K], from what ``reading`` comes to, before the first bias and ReLU."""
         first, *rest = (cast(nn.Linear, layer) for layer in self.layers)
-        hidden_BH = (self.row(history, first.weight) + first.bias).relu_()
+        hidden_BH = (read_BH + first.bias).relu_()
         for layer in rest:
             hidden_BH = layer(hidden_BH).relu_()
         return hidden_BH
@@ -108,11 +117,11 @@ class CFNetRL(nn.Module):
 
     def encode_user(self, user_history: History) -> Tensor:
         """p_u, [B, K]."""
-        return self.user_tower(user_history)
+        return self.user_tower(*read_rows(user_history, self.user_tower.reading))
 
     def encode_item(self, item_history: History) -> Tensor:
         """q_i, [B, K]."""
-        return self.item_tower(item_history)
+        return self.item_tower(*read_rows(item_history, self.item_tower.reading))
 
     def match(self, user_code: Tensor, item_code: Tensor) -> Tensor:
         """w . (p_u * q_i) + b; leading dimensions broadcast."""
@@ -160,11 +169,11 @@ class CFNetML(nn.Module):
 
     def encode_user(self, user_history: History) -> Tensor:
         """The user's half of the tower's first layer, [B, H]."""
-        return self.user_row(user_history, self.tower.user_weight) + self.tower.bias
+        return read_rows(user_history, (self.user_row, self.tower.user_weight))[0] + self.tower.bias
 
     def encode_item(self, item_history: History) -> Tensor:
         """The item's half of the tower's first layer, [B, H]."""
-        return self.item_row(item_history, self.tower.item_weight)
+        return read_rows(item_history, (self.item_row, self.tower.item_weight))[0]
 
     def match(self, user_code: Tensor, item_code: Tensor) -> Tensor:
         """w . z_ml + b from the halves; leading dimensions broadcast."""
@@ -224,12 +233,14 @@ class CFNet(nn.Module):
 
     def encode_user(self, user_history: History) -> Tensor:
         """w_rl * p_u beside the user's half of the tower's first layer, [B, K + H]."""
-        weighted_BK = self.user_tower(user_history) * self.prediction.weight[0, : self.config.rl_layers[-1]]
-        return torch.cat([weighted_BK, self.user_row(user_history, self.tower.user_weight) + self.tower.bias], dim=-1)
+        for_rl_BH, for_ml_BH = read_rows(user_history, self.user_tower.reading, (self.user_row, self.tower.user_weight))
+        weighted_BK = self.user_tower(for_rl_BH) * self.prediction.weight[0, : self.config.rl_layers[-1]]
+        return torch.cat([weighted_BK, for_ml_BH + self.tower.bias], dim=-1)
 
     def encode_item(self, item_history: History) -> Tensor:
         """q_i beside the item's half of the tower's first layer, [B, K + H]."""
-        return torch.cat([self.item_tower(item_history), self.item_row(item_history, self.tower.item_weight)], dim=-1)
+        for_rl_BH, for_ml_BH = read_rows(item_history, self.item_tower.reading, (self.item_row, self.tower.item_weight))
+        return torch.cat([self.item_tower(for_rl_BH), for_ml_BH], dim=-1)
 
     def match(self, user_code: Tensor, item_code: Tensor) -> Tensor:
         """w . (z_rl ++ z_ml) + b from the codes; leading dimensions broadcast."""

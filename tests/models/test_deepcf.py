@@ -7,7 +7,7 @@ from torch import tensor
 
 from attlas.data.inputs import History, Inputs, Sizes
 from attlas.errors import ConfigError
-from attlas.models.deepcf import CFNet, CFNetML, CFNetRL
+from attlas.models.deepcf import CFNet, CFNetML, CFNetRL, read_rows
 from attlas.training.objectives import Batch, Pointwise
 from tests.models.test_delf import DIGITS, fill
 from tests.toy import chosen_by
@@ -104,17 +104,18 @@ rows = pytest.mark.parametrize("row", EXAMPLE.values(), ids=EXAMPLE.keys())
 def test_linear_layers_on_rows_are_those_of_the_worked_example(row):
     model, made, nothing = worked_example(), gathered(*row["pair"]), torch.eye(2).double()
     sides = ((model.user_tower.row, "user_history"), (model.item_tower.row, "item_history"))
-    found = torch.cat([layer(made[name], nothing)[0] for layer, name in sides])
+    found = torch.cat([read_rows(made[name], (layer, nothing))[0][0] for layer, name in sides])
     assert found.tolist() == pytest.approx(row["linear"], abs=DIGITS)
     sides = ((model.user_row, "user_history"), (model.item_row, "item_history"))
-    found = torch.cat([layer(made[name], nothing)[0] for layer, name in sides])
+    found = torch.cat([read_rows(made[name], (layer, nothing))[0][0] for layer, name in sides])
     assert found.tolist() == pytest.approx(row["ml linear"], abs=DIGITS)
 
 
 @rows
 def test_towers_and_their_product_are_those_of_the_worked_example(row):
     model, made = worked_example(), gathered(*row["pair"])
-    user, item = model.user_tower(made["user_history"])[0], model.item_tower(made["item_history"])[0]
+    towers = ((model.user_tower, "user_history"), (model.item_tower, "item_history"))
+    user, item = (tower(*read_rows(made[name], tower.reading))[0] for tower, name in towers)
     assert [*user.tolist(), *item.tolist()] == pytest.approx(row["towers"], abs=DIGITS)
     assert (user * item).tolist() == pytest.approx(row["product"], abs=DIGITS)
 

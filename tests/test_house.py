@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -517,12 +518,16 @@ def test_torch_is_not_imported_by(line: str) -> None:
     assert done.stdout.splitlines()[-1] == "False", done.stdout + done.stderr
 
 
-def test_help_takes_less_than_half_a_second_of_a_core() -> None:
+def test_help_answers_in_under_half_a_second() -> None:
+    """By the clock; beside tests that other processes run, by what it takes of a core."""
+    is_alone = "PYTEST_XDIST_WORKER" not in os.environ
+
     def seconds() -> float:
-        began = os.times()
+        began, used = time.perf_counter(), os.times()
         subprocess.run([sys.executable, "-m", "attlas", "--help"], capture_output=True, check=True, timeout=60)
-        ended = os.times()
-        return ended.children_user + ended.children_system - began.children_user - began.children_system
+        took, by_now = time.perf_counter() - began, os.times()
+        of_core = by_now.children_user + by_now.children_system - used.children_user - used.children_system
+        return took if is_alone else of_core
 
     assert min(seconds() for _ in range(5)) < 0.5
 

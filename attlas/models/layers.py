@@ -167,7 +167,7 @@ def run_abreast(towers: Sequence[PairTower], hidden_NH: Tensor) -> Tensor:
 
 
 def asked_only(history: History) -> History:
-    """The same without the lists that nobody asks for, whose keys would be made for nothing."""
+    """The same without the lists that nobody asks for, whose keys would be made for nothing; entries count once each."""
     row_G, row_B = torch.unique(history.row, return_inverse=True)
     if len(row_G) == history.count:
         return history

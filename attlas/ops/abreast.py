@@ -38,7 +38,7 @@ class _ReluLayers(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         hidden_NWH, weight_WHK, out_NWK = ctx.saved_tensors
-        grad_WNK = torch.where(out_NWK > 0, grads[0], 0.0).transpose(0, 1)
+        grad_WNK = torch.ops.aten.threshold_backward(grads[0], out_NWK, 0).transpose(0, 1)
         grad_hidden_NWH = torch.empty_like(hidden_NWH) if ctx.needs_input_grad[0] else None
         if grad_hidden_NWH is not None:
             torch.bmm(grad_WNK, weight_WHK.transpose(1, 2), out=grad_hidden_NWH.transpose(0, 1))

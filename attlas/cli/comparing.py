@@ -10,7 +10,6 @@ from attlas.cli import option, show
 from attlas.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
-    from attlas.comparing.ratings import RatingComparison
     from attlas.evaluation.comparison import Comparison
     from attlas.telling import Teller
 
@@ -60,7 +59,7 @@ def compare(
 
 def _compared(
     config: Path | None, options: Mapping[str, Mapping[str, Any]], *, out: Path | None, resume: Path | None, tell: Teller
-) -> tuple[Comparison | RatingComparison, Path]:
+) -> tuple[Comparison, Path]:
     """Compare, and return what was found and the folder in which it lies.
 
     Raises:

@@ -183,6 +183,15 @@ def test_a_search_chooses_by_the_metric_of_the_rows(file: Path, tmp_path: Path, 
     assert (tmp_path / "tuned" / "best.toml").is_file()
 
 
+def test_the_command_line_takes_the_column_of_labels(file: Path, tmp_path: Path, command: Any) -> None:
+    words = ["--data", file, "--label", "label", "--objective", "squared", "--model", "linear", "--without", "fm"]
+    words += ["--without", "linear", "--without", "item-rates", "--without", "mean"]
+    said = command("compare", *words, "--trials", "1", "--seeds", "1", "--out", tmp_path / "one", "--json")
+    assert said.code == 0, said.err
+    assert (said.json["protocols"], said.json["metric"]) == (["target"], "rmse")
+    assert [each["name"] for each in said.json["contenders"]] == ["linear"]
+
+
 def _budget(trials: int) -> Any:
     from attlas.search.note import Budget
 

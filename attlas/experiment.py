@@ -14,11 +14,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from attlas.data.labelled import LABEL, given_examples, is_libfm
 from attlas.errors import ArtefactError, ConfigError, nearest
 from attlas.evaluation.naming import LEADING, find_metric
 from attlas.evaluation.protocols import find_protocol
-from attlas.loading import DataConfig
+from attlas.loading import DataConfig, labelled
 from attlas.memory import parse_bytes
 from attlas.models import model_class
 from attlas.models.protocol import asked_by, task_of
@@ -177,9 +176,7 @@ class Experiment:
 
 def _of_labels(made: Experiment) -> Experiment:
     """The same; where the source holds labelled rows their column, and an objective that learns from them."""
-    data, name = made.data, made.model["name"]
-    if data.label is None and data.source and (given_examples(data.source) or is_libfm(data.source)):
-        data = dataclasses.replace(data, label=LABEL)
+    data, name = labelled(made.data), made.model["name"]
     objective = made.solver.get("objective")
     if data.label is None:
         if objective in OF_LABELS:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from attlas.artefact import read_card
+from attlas.data.examples import Examples
 from attlas.data.interactions import Interactions
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError
 from attlas.experiment import Experiment, recall, remember
-from attlas.loading import DataConfig, load_rows, load_split
+from attlas.loading import DataConfig, load_examples, load_rows, load_split
 from attlas.recommender import Recommender
 from attlas.telling import Teller, default_teller
 from attlas.trial import Trial, kept, refuse_in_use, refuse_other_data, together
@@ -81,23 +82,26 @@ def _moved(experiment: Experiment, data: Any) -> Experiment:
     return dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, source=str(data)))
 
 
-def _everything(config: DataConfig, data: Any, tell: Teller) -> tuple[Split, Interactions]:
+def _everything(config: DataConfig, data: Any, tell: Teller) -> tuple[Split, Interactions | Examples]:
     """The split that the run was made with, and all rows."""
     data = None if isinstance(data, str | Path) else data
     if data is None and not config.source:
         raise ConfigError("that run was made from data in memory, which attlas did not keep; pass them again as data")
-    rows = load_rows(config, data)
+    rows = None if config.label is not None else load_rows(config, data)
     split, said = load_split(config, data if rows is None else rows)
     for sentence in said:
         tell.say(sentence)
+    if config.label is not None:
+        return split, load_examples(config, data)
     if rows is None:
         rows = together(split.train, split.valid, split.given, split.test).without_repeats()
     return split, rows
 
 
-def _trial(experiment: Experiment, split: Split, rows: Interactions, folder: Path, tell: Teller) -> Trial:
+def _trial(experiment: Experiment, split: Split, rows: Interactions | Examples, folder: Path, tell: Teller) -> Trial:
     nothing = rows.take(np.zeros(0, np.int64))
-    return Trial(experiment, dataclasses.replace(split, train=rows, valid=None, test=nothing, given=None), folder, tell)
+    parts: dict[str, Any] = {"train": rows, "valid": None, "test": nothing, "given": None}
+    return Trial(experiment, dataclasses.replace(split, **parts), folder, tell)
 
 
 def _finish(trial: Trial, note: dict[str, Any]) -> Recommender:

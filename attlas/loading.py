@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from attlas.data.examples import Examples, parts_by_ratio
 from attlas.data.interactions import Interactions
-from attlas.data.labelled import LABEL, Layout, given_examples, read_examples, read_parts
+from attlas.data.labelled import LABEL, Layout, given_examples, is_libfm, read_examples, read_parts, read_together
 from attlas.data.readers import read
 from attlas.data.split import Split, looks_like_split, read_split
 from attlas.data.split import split as split_by
@@ -98,6 +98,13 @@ def load_split(config: DataConfig, data: Any = None) -> tuple[Split, list[str]]:
     return made, said + _strangers(made) + [f"{count:,} {reason}" for reason, count in made.dropped.items() if count]
 
 
+def labelled(config: DataConfig) -> DataConfig:
+    """The same settings; where the source says by itself that it holds labelled rows, with the column of their labels."""
+    if config.label is None and config.source and (given_examples(config.source) or is_libfm(config.source)):
+        return dataclasses.replace(config, label=LABEL)
+    return config
+
+
 def label_of(data: Any) -> dict[str, str]:
     """What ``[data]`` has to say where data in memory are labelled rows, or a split of them; nothing elsewhere."""
     return {"label": LABEL} if isinstance(data.train if isinstance(data, Split) else data, Examples) else {}
@@ -108,8 +115,7 @@ def _load_examples(config: DataConfig, data: Any) -> tuple[Split, list[str]]:
     if isinstance(data, Split):
         return data, []
     _refuse_cleaning(config)
-    names = [field.name for field in dataclasses.fields(Layout)]
-    layout = Layout(**{name: getattr(config, name) for name in names})
+    layout = _layout(config)
     given, said, code = given_examples(config.source) if data is None else {}, [], "given"
     if given:
         train, *others = read_parts([given[part] for part in ("train", "valid", "test") if part in given], layout)
@@ -127,6 +133,26 @@ def _load_examples(config: DataConfig, data: Any) -> tuple[Split, list[str]]:
     said += [f"{unknown[1]:,} cells of the test rows are unknown to training"] if unknown[1] else []
     parts: dict[str, Any] = {"train": train, "valid": valid, "test": test}
     return Split(**parts, code=code), said
+
+
+def _layout(config: DataConfig) -> Layout:
+    return Layout(**{field.name: getattr(config, field.name) for field in dataclasses.fields(Layout)})
+
+
+def load_examples(config: DataConfig, data: Any = None) -> Examples:
+    """All labelled rows that the parts of a split are made of, none of whose categories is unknown.
+
+    Args:
+        data: Examples, a frame or a Split; of a Split what its training has not seen stays unknown. None reads the source.
+    """
+    if isinstance(data, Split):
+        train: Any = data.train
+        return train.joined(data.valid, data.test)
+    if isinstance(data, Examples):
+        return data
+    given = given_examples(config.source) if data is None else {}
+    files = [given[part] for part in ("train", "valid", "test") if part in given]
+    return read_together(files or [config.source if data is None else data], _layout(config))
 
 
 def load_rows(config: DataConfig, data: Any = None) -> Interactions | None:

@@ -229,7 +229,8 @@ def measure(
         beyond: describe the lists too, under protocols that make any.
     """
     if code in BY_ROW:
-        return dataclasses.replace(evaluate_rows(scorer, split.test, code), split=split.code, rows=rows_of(split))
+        found = evaluate_rows(scorer, split.test, code, by_user=True)
+        return dataclasses.replace(found, split=split.code, rows=rows_of(split))
     beyond = beyond and find_protocol(code).against == "catalogue"
     with tell.bar(f"evaluate {code}", total=1) as bar:
         return evaluate(scorer, split, code, k=k, beyond=beyond, watch=lambda done, total: bar.update(done, total=total))

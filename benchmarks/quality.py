@@ -38,6 +38,7 @@ from attlas.data.split import Split
 from attlas.data.split import split as split_by
 from attlas.errors import AttlasError, ConfigError, nearest
 from attlas.evaluation.comparison import Contender
+from attlas.evaluation.report import RowReport
 from attlas.experiment import Experiment, versions
 from attlas.loading import load_rows, load_split
 from attlas.models import stem_of
@@ -85,6 +86,23 @@ class Cell:
         return {name: value for name, value in self.tables.get("settings", {}).get(self.model, {}).items() if name != "from"}
 
     @property
+    def fixed(self) -> dict[str, Any]:
+        """What an entry under a name of its own has for good, by table and name; empty for a plain model."""
+        entry = self.tables.get("entries", {}).get(self.model, {})
+        return {name: value for name, value in entry.items() if name != "of"}
+
+    @property
+    def registered(self) -> str:
+        """The model's name among those of ``attlas models``."""
+        return str(self.tables.get("entries", {}).get(self.model, {}).get("of", self.model))
+
+    @property
+    def start(self) -> dict[str, Any]:
+        """Where the search begins, by table and name: what the whole set has, then the entry, then what was published."""
+        of_set = {f"solver.{name}": value for name, value in self.tables.get("solver", {}).items()}
+        return of_set | self.tables.get("start", {}).get(self.model, {}) | self.published_settings | self.fixed
+
+    @property
     def source(self) -> Path:
         """The data."""
         return data_folder() / self.tables["data"]["source"]
@@ -94,19 +112,20 @@ class Cell:
         """A hash of what its figures depend on: its settings, the model's file, the data."""
         asked = {name: self.tables.get(name) for name in ("data", "compare", "training", "evaluation")}
         asked["compare"] = {name: value for name, value in asked["compare"].items() if name != "models"}
-        text = json.dumps([self.model, asked, self.published_settings], sort_keys=True)
-        room = ROOT / f"attlas/models/{stem_of(self.model)}.py"
+        own = [self.start, sorted(self.fixed)] if self.start != self.published_settings else []
+        text = json.dumps([self.model, asked, self.published_settings, *own], sort_keys=True)
+        room = ROOT / f"attlas/models/{stem_of(self.registered)}.py"
         parts = (text.encode(), room.read_bytes(), hash_files(self.source).encode())
         return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
     def experiment(self) -> Experiment:
-        """What is searched over, beginning with the published settings."""
+        """What is searched over, beginning with the published settings where there are any."""
         tables: dict[str, Any] = {name: dict(self.tables.get(name, {})) for name in ("data", "training", "evaluation")}
         tables["data"] = {name: value for name, value in tables["data"].items() if name not in SHARES}
         tables["data"]["source"] = str(self.source)
         tables["training"] = {"refit": True, **tables["training"]}
-        tables |= {"model": {"name": self.model}, "solver": {}}
-        for name, value in self.published_settings.items():
+        tables |= {"model": {"name": self.registered}, "solver": {}}
+        for name, value in self.start.items():
             table, _, setting = name.partition(".")
             tables[table][setting] = value
         return Experiment.of(tables)
@@ -176,7 +195,7 @@ def measure(cell: Cell) -> None:
                 trials=compare["trials"],
                 seconds=60 * FOR_MODEL * compare["minutes"],
                 seeds=compare["seeds"],
-                fixed=tuple(compare.get("fixed", ())),
+                fixed=(*compare.get("fixed", ()), *cell.fixed),
                 name=cell.model,
                 tell=tell,
             )
@@ -200,6 +219,7 @@ def figures_of(contender: Contender, cell: Cell) -> dict[str, Any]:
     first = next(iter(contender.reports[0].values()))
     return {
         "split": first.split,
+        "measured": first.measured() if isinstance(first, RowReport) else f"{len(first.users):,} test users",
         "users": len(first.users),
         "settings": {name: contender.experiment[name] for name in ("model", "solver", "training")},
         "valid": contender.valid,

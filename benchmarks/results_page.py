@@ -10,11 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from attlas.evaluation.metrics import ERRORS
 from attlas.evaluation.naming import metric_name
 from attlas.evaluation.protocols import PROTOCOLS
 from attlas.models import MODELS
 
 STRANGERS = Path(__file__).parent / "results/strangers.jsonl"
+PREDICTED = {
+    "rating": "Every held-out rating is predicted (`rating`).",
+    "label": "The label of every held-out row is predicted (`label`).",
+    "target": "Every held-out row is predicted, +1 for label 1 and -1 for label 0, and clamped to that (`target`).",
+}
 Tables = Mapping[str, Any]
 
 INTRODUCTION = """# Results
@@ -80,12 +86,17 @@ def one_set(name: str, tables: Tables, cells: Mapping[str, Tables]) -> list[str]
 def facts_of(measured: Mapping[str, Tables]) -> str:
     """What was split how, of the first cell."""
     first = next(iter(measured.values()), None)
-    return f"Split `{first['split']}`, {first['users']:,} test users." if first else ""
+    if first is None:
+        return ""
+    users = first["users"]
+    return f"Split `{first['split']}`, {first.get('measured') or f'{users:,} test users'}."
 
 
 def meanings(tables: Tables) -> str:
     """What is ranked against what."""
     known = [PROTOCOLS[code] for code in tables["evaluation"]["protocol"] if code in PROTOCOLS]
+    if not known:
+        return " ".join(PREDICTED[code] for code in tables["evaluation"]["protocol"])
     return "Ranked against: " + "; ".join(f"{protocol.meaning} (`{protocol.code}`)" for protocol in known) + "."
 
 
@@ -94,8 +105,13 @@ def not_run(models: Iterable[str], cells: Mapping[str, Tables]) -> str:
     reasons: dict[str, list[str]] = {}
     for model in models:
         if "figures" not in cells.get(model, {}):
-            reasons.setdefault(cells.get(model, {}).get("not_run", "not measured yet"), []).append(MODELS[model])
+            reasons.setdefault(cells.get(model, {}).get("not_run", "not measured yet"), []).append(called(model))
     return "\n".join(f"- {', '.join(names)}: not run: {reason}" for reason, names in reasons.items())
+
+
+def called(model: str) -> str:
+    """What a model, or an entry under a name of its own, is called on the page."""
+    return MODELS.get(model, model)
 
 
 def table_of(name: str, tables: Tables, measured: Mapping[str, Tables]) -> str:
@@ -109,14 +125,14 @@ def table_of(name: str, tables: Tables, measured: Mapping[str, Tables]) -> str:
         mark = "†" if "differs" in published else ""
         theirs = (joined(f"{published[metric]:.4f}" for metric in metrics) if published else "") + mark
         if cell is None:
-            rows.append([MODELS[model], theirs, "not run", *[""] * (len(columns) - 3)])
+            rows.append([called(model), theirs, "not run", *[""] * (len(columns) - 3)])
             continue
         ours = [joined(mean_of(cell["figures"][code][metric]) for metric in metrics) for code in codes]
         is_alike = published and not mark
         off = joined(f"{difference(cell, codes[0], metric, published):+.4f}" for metric in metrics) if is_alike else ""
         seconds = f"{cell['search_seconds']:,.1f} + {cell['fit_seconds']:,.2f}"
         trials = f"[{trials_of(cell)}](../benchmarks/results/quality/{name}/{model}.json)"
-        rows.append([MODELS[model], theirs, ours[0], off, *ours[1:], seconds, f"{cell['peak_mib']:,}", trials])
+        rows.append([called(model), theirs, ours[0], off, *ours[1:], seconds, f"{cell['peak_mib']:,}", trials])
     return f"{joined(metric_name(metric) for metric in metrics)}:\n\n{table(columns, rows)}"
 
 
@@ -147,24 +163,24 @@ def verdict_on(model: str, tables: Tables, cell: Tables) -> str:
     published = tables.get("published", {}).get(model)
     if not published:
         return ""
-    called, code = MODELS[model], tables["evaluation"]["protocol"][0]
+    name, code = called(model), tables["evaluation"]["protocol"][0]
     if "differs" in published:
-        return f"{called}†: the published figure does not compare: {published['differs']}."
+        return f"{name}†: the published figure does not compare: {published['differs']}."
     off = {metric: difference(cell, code, metric, published) for metric in tables["page"]["metrics"]}
-    missed = {metric: value for metric, value in off.items() if value < 0}
+    missed = {metric: abs(value) for metric, value in off.items() if (value > 0 if metric in ERRORS else value < 0)}
     if not missed:
-        return f"{called} reaches what was published."
+        return f"{name} reaches what was published."
     said = " and ".join(
-        f"{metric_name(metric)} by {-value:.4f}{within(cell['figures'][code][metric], value)}"
+        f"{metric_name(metric)} by {value:.4f}{within(cell['figures'][code][metric], value)}"
         for metric, value in missed.items()
     )
     best = f"The best of {trials_of(cell)} trials has {cell['valid']['metric']} {cell['valid']['value']:.4f} on validation"
-    return f"{called} **misses** {said}. {best}{published_trial(model, tables, cell)}.\n\n{tried(cell)}"
+    return f"{name} **misses** {said}. {best}{published_trial(model, tables, cell)}.\n\n{tried(cell)}"
 
 
 def within(figure: Tables, value: float) -> str:
     """Whether a miss is as small as the scatter of our own seeds."""
-    return ", less than our seeds scatter" if figure["spread"] is not None and -value <= figure["spread"] else ""
+    return ", less than our seeds scatter" if figure["spread"] is not None and value <= figure["spread"] else ""
 
 
 def published_trial(model: str, tables: Tables, cell: Tables) -> str:
@@ -191,13 +207,13 @@ def tried(cell: Tables) -> str:
         ]
         for trial in cell["tried"]
     ]
-    return f"<details><summary>The trials of {MODELS[cell['model']]}</summary>\n\n{table(columns, rows)}\n\n</details>"
+    return f"<details><summary>The trials of {called(cell['model'])}</summary>\n\n{table(columns, rows)}\n\n</details>"
 
 
 def sources(tables: Tables) -> str:
     """Where the published figures and settings are from."""
-    figures = [f"- {MODELS[model]}: {facts['from']}" for model, facts in tables.get("published", {}).items()]
-    settings = [f"- settings of {MODELS[model]}: {facts['from']}" for model, facts in tables.get("settings", {}).items()]
+    figures = [f"- {called(model)}: {facts['from']}" for model, facts in tables.get("published", {}).items()]
+    settings = [f"- settings of {called(model)}: {facts['from']}" for model, facts in tables.get("settings", {}).items()]
     return "Published by:\n\n" + "\n".join(figures + settings) if figures or settings else ""
 
 

@@ -127,7 +127,7 @@ def test_a_result_table_elsewhere_is_found(tmp_path: Path):
 def test_what_is_asked_of_a_cell_fits_its_model(name: str):
     [cell] = quality.cells_of(quality.read_sets(), [name])
     experiment = cell.experiment()
-    make_solver(model_class(cell.model)(Sizes(1, 1), experiment.model_config()), experiment.solver)
+    make_solver(model_class(cell.registered)(Sizes(1, 1), experiment.model_config()), experiment.solver)
     assert experiment.data.source.endswith(cell.tables["data"]["source"])
 
 

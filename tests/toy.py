@@ -96,6 +96,7 @@ QUICK: dict[str, dict[str, Any]] = {
         "solver": {"learning_rate": 0.03, "batch_size": 128},
         "epochs": 8,
     },
+    "linear": {"solver": {"learning_rate": 0.05, "batch_size": 128}, "epochs": 4},
     "fm": {"config": {"embedding_dim": 4, "stddev": 0.1}, "solver": {"learning_rate": 0.05, "batch_size": 128}, "epochs": 8},
     "nfm": {
         "config": {"embedding_dim": 8, "layers": (8,), "stddev": 0.1, "norm": False, "dropout": 0.0, "hidden_dropout": 0.0},

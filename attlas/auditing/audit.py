@@ -5,24 +5,28 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from attlas.artefact import MANIFEST
 from attlas.auditing.data import audit_rows, audit_table
+from attlas.auditing.examples import audit_examples
 from attlas.auditing.finding import SEVERITIES, Finding, Severity, by_severity, counted, worst
+from attlas.auditing.labelled import audit_reader
 from attlas.auditing.measuring import Bench
 from attlas.auditing.model import of_model
 from attlas.auditing.settings import audit_settings
 from attlas.auditing.split import audit_split, of_split
+from attlas.data.examples import Examples
 from attlas.data.given import given_files
 from attlas.data.interactions import Interactions
+from attlas.data.labelled import given_examples
 from attlas.data.split import Split, looks_like_split
 from attlas.errors import ArtefactError, ConfigError
 from attlas.experiment import Experiment, read_toml
-from attlas.loading import DataConfig, load_rows, load_split
+from attlas.loading import DataConfig, label_of, labelled, load_rows, load_split
 from attlas.recommender import Recommender, load
 from attlas.settings import build
 from attlas.telling import Teller
@@ -109,7 +113,12 @@ def audit(
 def _of_data(data: Any, config: DataConfig, tell: Teller) -> Audit:
     config, rows = _placed(config, data)
     split, found = _loaded(config, rows, tell)
-    return _made(config.source or type(data).__name__, found + audit_split(split, tell=tell))
+    return _made(config.source or type(data).__name__, found + _of_parts(split, tell))
+
+
+def _of_parts(split: Split, tell: Teller) -> list[Finding]:
+    """What is wrong with a split of interactions; of labelled rows it was said with the rows."""
+    return [] if isinstance(split.train, Examples) else audit_split(split, tell=tell)
 
 
 def _of_toml(path: Path, data: Any, tell: Teller) -> Audit:
@@ -117,7 +126,7 @@ def _of_toml(path: Path, data: Any, tell: Teller) -> Audit:
     if not COMPARED & set(tables):
         return _of_experiment(Experiment.of(tables), data, tell, str(path))
     split, found = _loaded(*_placed(build(DataConfig, tables.get("data", {}), where="data"), data), tell)
-    return _made(str(path), found + audit_split(split, tell=tell))
+    return _made(str(path), found + _of_parts(split, tell))
 
 
 def _refuse_comparison(folder: Path) -> None:
@@ -144,6 +153,8 @@ def _placed(config: DataConfig, data: Any) -> tuple[DataConfig, Any]:
 
 def _of_experiment(experiment: Experiment, data: Any, tell: Teller, subject: str) -> Audit:
     split, found = _loaded(*_placed(experiment.data, data), tell)
+    if isinstance(split.train, Examples):
+        return _made(subject, found + audit_settings(experiment, split))
     ranked = tuple(code for code in experiment.evaluation.protocol if code != "rating")
     codes = ("rating",) if experiment.task == "rating" else ranked
     return _made(subject, found + audit_settings(experiment, split) + audit_split(split, codes=codes, tell=tell))
@@ -161,6 +172,11 @@ def _of_run(recommender: Recommender, data: Any, tell: Teller, subject: str) -> 
         raise ConfigError(f"{subject} was made from data in memory, which attlas did not keep; pass them again as data")
     split, found = _loaded(config, rows, tell)
     refuse_other_data(split, card, Path(subject))
+    if isinstance(split.train, Examples):
+        name = card["model"]["name"]
+        found += audit_settings(experiment, split, subject=name)
+        found += audit_reader(scorer, split, experiment.task, name=name, reports=card["reports"])
+        return _made(subject, found + _of_card(card))
     codes = tuple(report["protocol"] for report in card["reports"] if report["protocol"] != "rating") or ("rating",)
     bench = Bench(scorer, split, codes, experiment.evaluation.k[0], card["model"]["name"], tell)
     found += of_split(bench)
@@ -191,6 +207,12 @@ def _reported(bench: Bench, reports: list[dict[str, Any]]) -> Iterator[Finding]:
 
 def _loaded(config: DataConfig, data: Any, tell: Teller) -> tuple[Split, list[Finding]]:
     """The split, and what is wrong with the rows that it was cut from."""
+    config = labelled(dataclasses.replace(config, label=label_of(data).get("label", config.label)))
+    if config.label is not None:
+        split, said = load_split(config, data)
+        for sentence in said:
+            tell.say(sentence)
+        return split, (_same_files(given_examples(config.source)) if data is None else []) + audit_examples(split)
     rows = load_rows(config, data)
     split, said = load_split(config, data if rows is None else rows)
     for sentence in said:
@@ -206,7 +228,14 @@ def _loaded(config: DataConfig, data: Any, tell: Teller) -> tuple[Split, list[Fi
 
 def _of_files(folder: Path) -> list[Finding]:
     """Files of a given split that hold the same bytes: a validation file that is the test, or a test that is training."""
-    test = given_files(folder)["test"]
+    return _same_files({"test": given_files(folder)["test"]})
+
+
+def _same_files(given: Mapping[str, Path]) -> list[Finding]:
+    """Files beside that of the test part which are it again."""
+    if not given:
+        return []
+    test, folder = given["test"], given["test"].parent
     wanted = _hash(test)
     same = [
         file

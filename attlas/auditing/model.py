@@ -9,12 +9,14 @@ import numpy as np
 from attlas.auditing.attention import of_attention
 from attlas.auditing.finding import Finding, counted, graded, percent
 from attlas.auditing.histories import of_histories
+from attlas.auditing.labelled import audit_reader
 from attlas.auditing.lists import of_lists
 from attlas.auditing.measuring import Bench, usual_codes
 from attlas.auditing.settings import audit_settings
 from attlas.auditing.split import cells
 from attlas.auditing.ties import of_reversal, of_ties
 from attlas.auditing.untrained import of_untrained
+from attlas.data.examples import Examples
 from attlas.data.split import Split
 from attlas.evaluation.report import Report, RowReport
 from attlas.experiment import Experiment
@@ -43,6 +45,10 @@ def audit_model(
         name: what it is called; "" takes its class.
         tell: shows bars.
     """
+    if isinstance(split.train, Examples):
+        task = next((report.protocol for report in reports), "label")
+        settings = [] if experiment is None else audit_settings(experiment, split, subject=name)
+        return settings + audit_reader(scorer, split, task, name=name or type(scorer.model).__name__)
     ranked = [report for report in reports if isinstance(report, Report)]
     is_rating, called = task_of(scorer.model) == "rating", name or type(scorer.model).__name__
     codes = ("rating",) if is_rating and not ranked else usual_codes(split, tuple(report.protocol for report in ranked))

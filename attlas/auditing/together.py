@@ -14,12 +14,12 @@ from attlas.auditing.finding import Finding, counted
 from attlas.errors import ConfigError
 from attlas.evaluation.codes import Code
 from attlas.evaluation.protocols import PROTOCOLS
-from attlas.evaluation.report import Report
+from attlas.evaluation.report import AnyReport, Report
 
 SURE = 1.96  # standard errors of the mean difference over users
 
 
-def audit_together(reports: Mapping[str, Mapping[str, Report]], *, metric: str | None = None) -> list[Finding]:
+def audit_together(reports: Mapping[str, Mapping[str, AnyReport]], *, metric: str | None = None) -> list[Finding]:
     """What is wrong with a table of several models under several protocols.
 
     Args:

@@ -86,6 +86,7 @@ def fit(
     table: dict[str, Any],
     config: option.Config = None,
     data: option.Data = None,
+    label: option.Label = None,
     model: option.Model = None,
     out: option.Out = None,
     resume: option.Resume = None,
@@ -110,7 +111,7 @@ def fit(
     from attlas.cli.fitting import fit_from_options
 
     tables: dict[str, dict[str, Any]] = {
-        "data": {"source": data, "split": split, "validation": validation, **table},
+        "data": {"source": data, "label": label, "split": split, "validation": validation, **table},
         "model": {"name": model},
         "training": {"epochs": epochs, "refit": refit, "seed": seed, "device": device, "memory": memory},
         "evaluation": {"protocol": protocol or None},

@@ -19,6 +19,7 @@ def audit(
     table: dict[str, Any],
     subject: Annotated[Path | None, typer.Argument(help="A run folder or a TOML file.", show_default=False)] = None,
     data: option.Data = None,
+    label: option.Label = None,
     split: option.Split = None,
     validation: option.Validation = None,
     separator: Annotated[str | None, typer.Option(help="What stands between the columns.", show_default="guessed")] = None,
@@ -36,15 +37,14 @@ def audit(
 
     [bold]attlas audit configs/delf-film-club.toml[/bold]
 
-    Of a comparison audit its runs, one by one; of its TOML file the data and the split are looked at.
-    An error means that the number cannot be trusted, a warning that it may mislead; the rest is worth knowing.
+    Of a comparison audit its runs one by one. An error: the number cannot be trusted. A warning: it may mislead.
     """
     from attlas.auditing.audit import audit as look
     from attlas.loading import DataConfig
     from attlas.settings import build
     from attlas.telling import Terminal
 
-    of_table = {"split": split, "validation": validation, "separator": separator, "seed": seed, **table}
+    of_table = {"label": label, "split": split, "validation": validation, "separator": separator, "seed": seed, **table}
     given = {name: value for name, value in of_table.items() if value is not None}
     _refuse_unfit(subject, data, list(given))
     config = build(DataConfig, given, where="data") if subject is None else None

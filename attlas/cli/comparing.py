@@ -10,7 +10,6 @@ from attlas.cli import option, show
 from attlas.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
-    from attlas.comparing.ratings import RatingComparison
     from attlas.evaluation.comparison import Comparison
     from attlas.telling import Teller
 
@@ -20,12 +19,14 @@ def compare(
     table: dict[str, Any],
     config: option.Config = None,
     data: option.Data = None,
+    label: option.Label = None,
     model: option.Against = None,
     without: option.Without = None,
     budget: option.Budget = None,
     trials: option.Trials = None,
     seeds: option.Seeds = None,
     metric: option.Metric = None,
+    objective: option.Objective = None,
     out: option.Folder = None,
     resume: option.ResumeComparison = None,
     split: option.Split = None,
@@ -37,9 +38,7 @@ def compare(
 ) -> None:
     """Hold models against tuned baselines: equal budgets, several seeds, intervals, significance, one report.
 
-    Examples: [bold]attlas compare --data purchases.csv --budget 10m[/bold]
-
-    [bold]attlas compare configs/compare-ml-1m-ncf.toml --out runs/ml-1m[/bold]
+    Examples: [bold]attlas compare --data purchases.csv --budget 10m[/bold], [bold]attlas compare TABLES.toml --out DIR[/bold]
 
     Killed at any time, it goes on with [bold]attlas compare --resume DIR[/bold].
     """
@@ -47,20 +46,20 @@ def compare(
     from attlas.telling import Terminal
 
     asked = {"models": model or None, "without": without or None, "budget": budget, "trials": trials, "seeds": seeds}
-    asked |= {"metric": metric, "seed": seed, "device": device, "memory": memory}
-    options = {"data": {"source": data, "split": split, "validation": validation, **table}, "compare": asked}
+    asked |= {"metric": metric, "objective": objective, "seed": seed, "device": device, "memory": memory}
+    options = {"data": {"source": data, "label": label, "split": split, "validation": validation, **table}, "compare": asked}
     found, folder = _compared(config, options, out=out, resume=resume, tell=Terminal())
     if as_json:
         return show.show_json(to_dict(found))
     for code in found.protocols:
         show.show_table(lines := rows(found, code), list(lines[0]), title=f"Protocol {code}, split {found.data['split']}, test")
-    page = next(name for name in ("report.html", "table.md") if (folder / name).is_file())
-    return show.show_sentences([*sentences(found), f"open {folder / page}; the winner's run is {folder / 'winner'}"])
+    after = f"open {folder / 'report.html'}; the winner's run is {folder / 'winner'}"
+    return show.show_sentences([*sentences(found), after])
 
 
 def _compared(
     config: Path | None, options: Mapping[str, Mapping[str, Any]], *, out: Path | None, resume: Path | None, tell: Teller
-) -> tuple[Comparison | RatingComparison, Path]:
+) -> tuple[Comparison, Path]:
     """Compare, and return what was found and the folder in which it lies.
 
     Raises:

@@ -27,6 +27,7 @@ History = Annotated[str | None, _text('Item ids of a stranger, separated by comm
 
 Config = Annotated[Path | None, typer.Argument(help="A TOML file such as those in configs/.", show_default=False)]
 Data = Annotated[str | None, _text("A table, or a folder of given files.")]
+Label = Annotated[str | None, _text("The column of labels, 0 and 1, which makes the rows examples of feature fields.")]
 Model = Annotated[str | None, _text("A name from attlas models.")]
 Out = Annotated[Path | None, _text("The run folder to make; without it the model is measured and not kept.")]
 Resume = Annotated[Path | None, _text("Go on with an unfinished run.")]
@@ -65,7 +66,8 @@ Against = Annotated[list[str] | None, _text("A model to hold against the baselin
 Without = Annotated[list[str] | None, _text("A baseline that shall not run; may be repeated.")]
 Trials = Annotated[int | None, _text("Settings tried per model at most.", "20")]
 Seeds = Annotated[int | None, _text("Fits per model with the settings that won.", "3")]
-Metric = Annotated[str | None, _text("What validation chooses by.", "ndcg@10")]
+Metric = Annotated[str | None, _text("What validation chooses by.", "ndcg@10; rmse of ratings, logloss of labels")]
+Objective = Annotated[str | None, _text("Of labelled rows what all models learn: logistic or squared.", "logistic")]
 Folder = Annotated[Path | None, _text("The folder of the comparison.", "runs/compare-NAME")]
 ResumeComparison = Annotated[Path | None, _text("Go on with a comparison that was stopped.")]
 Setting = Annotated[

@@ -35,6 +35,7 @@ def tune(
     table: dict[str, Any],
     config: option.Config = None,
     data: option.Data = None,
+    label: option.Label = None,
     model: option.Model = None,
     out: Out = None,
     resume: Resume = None,
@@ -58,7 +59,7 @@ def tune(
     The first trial has the settings of the TOML file, or the defaults. [bold]attlas tune --resume DIR[/bold] goes on.
     """
     tables: dict[str, dict[str, Any]] = {
-        "data": {"source": data, "split": split, "validation": validation, **table},
+        "data": {"source": data, "label": label, "split": split, "validation": validation, **table},
         "model": {"name": model},
         "training": {"epochs": epochs, "seed": seed, "device": device, "memory": memory},
     }

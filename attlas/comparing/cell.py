@@ -27,7 +27,7 @@ from attlas.errors import ArtefactError
 from attlas.evaluation.breakdown import Breakdown, by_popularity
 from attlas.evaluation.comparison import Contender
 from attlas.evaluation.keeping import read_reports, write_reports
-from attlas.evaluation.report import Mean, Report
+from attlas.evaluation.report import AnyReport, Mean
 from attlas.experiment import Experiment, remember
 from attlas.models import model_class
 from attlas.recommender import Recommender
@@ -90,11 +90,11 @@ def chosen_by(searched: Searched) -> dict[str, Any]:
 
 def _fits(
     searched: Searched, split: Split, folder: Path, seeds: int, seconds: float | None, name: str, tell: Teller
-) -> list[tuple[dict[str, Report], dict[str, Any]]]:
+) -> list[tuple[dict[str, AnyReport], dict[str, Any]]]:
     """Reports and facts of each seed, for as long as what the search left of the time lasts."""
     left = None if seconds is None else seconds - searched.seconds
     experiment = searched.experiment
-    fits: list[tuple[dict[str, Report], dict[str, Any]]] = []
+    fits: list[tuple[dict[str, AnyReport], dict[str, Any]]] = []
     first = experiment.training.seed
     wanted = seeds if draws(experiment) else 1
     for seed in range(first, first + wanted):
@@ -151,7 +151,7 @@ def _fit(
     name: str,
     *,
     is_first: bool,
-) -> tuple[dict[str, Report], dict[str, Any]]:
+) -> tuple[dict[str, AnyReport], dict[str, Any]]:
     """The reports of one seed by protocol, and what else is noted of its fit; the run of the first seed is kept."""
     path = folder / f"seed-{seed}.safetensors"
     run = folder / ("run" if is_first else f"seed-{seed}")
@@ -178,9 +178,12 @@ def _fit(
 
 def _looked_at(made: Recommender, split: Split, name: str, experiment: Experiment, tell: Teller) -> dict[str, Any]:
     """What needs the model itself and not only its reports."""
-    found = by_popularity({name: made.scorer}, split, "full", experiment.metric)
     findings = audit_model(made.scorer, split, made.reports, experiment, name=name, tell=tell)
-    return {"popularity": dataclasses.asdict(found), "findings": [finding.to_dict() for finding in findings]}
+    plain = [finding.to_dict() for finding in findings]
+    if experiment.task != "ranking":
+        return {"popularity": None, "findings": plain}
+    found = by_popularity({name: made.scorer}, split, "full", experiment.metric)
+    return {"popularity": dataclasses.asdict(found), "findings": plain}
 
 
 def _breakdown(plain: dict[str, Any] | None) -> Breakdown | None:

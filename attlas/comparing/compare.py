@@ -23,21 +23,25 @@ import torch
 
 from attlas.artefact import move_into_place
 from attlas.auditing.data import audit_rows
+from attlas.auditing.examples import audit_examples
+from attlas.auditing.finding import Finding
 from attlas.auditing.split import audit_split
 from attlas.auditing.together import audit_together
 from attlas.comparing.cell import run_cell
 from attlas.comparing.plan import Entrant, Plan
 from attlas.comparing.predicting import refuse_too_slow
-from attlas.comparing.ratings import RatingComparison, compare_ratings
 from attlas.comparing.tables import latex, markdown, to_dict
+from attlas.data.examples import Examples
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, AttlasError, ConfigError, Interrupted, MissingExtra, TooLarge
-from attlas.evaluation.breakdown import by_activity
+from attlas.evaluation.breakdown import by_activity, by_training_rows
 from attlas.evaluation.codes import rows_of
 from attlas.evaluation.comparison import Comparison, Contender, Skipped
-from attlas.evaluation.significance import compare_pairs
+from attlas.evaluation.metrics import ERRORS
+from attlas.evaluation.row_pairs import compare_row_pairs
+from attlas.evaluation.significance import Pair, compare_pairs
 from attlas.experiment import versions
-from attlas.loading import load_split
+from attlas.loading import label_of, load_split
 from attlas.page.comparison import write_comparison
 from attlas.page.results import measure_intervals
 from attlas.search.locks import claim
@@ -59,12 +63,12 @@ def compare(
     contenders: Mapping[str, Mapping[str, Any]] | None = None,
     tell: Teller | None = None,
     **settings: Any,
-) -> Comparison | RatingComparison:
+) -> Comparison:
     """Compare models with the ladder of baselines on one split; the same call goes on after a kill.
 
     Args:
-        data: the path of a table or of a folder of given files, Interactions, a Split, or a frame.
-        models: names of ``attlas models``, beside the ladder.
+        data: the path of a table or of a folder of given files, Interactions, Examples, a Split, or a frame.
+        models: names of ``attlas models``, beside the ladder; left alone, labelled rows take nfm, deepfm and afm.
         without: baselines that shall not run.
         out: the folder of the comparison.
         split: how to hold out: a code of ``attlas.split``.
@@ -78,14 +82,14 @@ def compare(
     """
     is_path = isinstance(data, str | Path)
     tables = {
-        "data": {"source": str(data) if is_path else "", "split": split},
+        "data": {"source": str(data) if is_path else "", "split": split} | label_of(data),
         "compare": {"models": tuple(models), "without": tuple(without), **settings},
         "contenders": contenders or {},
     }
     return run_plan(Plan.of(tables), data=None if is_path else data, out=out, tell=tell)
 
 
-def run_plan(plan: Plan, *, out: str | Path, data: Any = None, tell: Teller | None = None) -> Comparison | RatingComparison:
+def run_plan(plan: Plan, *, out: str | Path, data: Any = None, tell: Teller | None = None) -> Comparison:
     """Run a comparison, or go on with it where it was stopped.
 
     Raises:
@@ -102,8 +106,6 @@ def run_plan(plan: Plan, *, out: str | Path, data: Any = None, tell: Teller | No
     if lock is None:
         raise ArtefactError(f"another process works on {folder}; wait for it, or choose another --out")
     with lock:
-        if plan.task == "rating":
-            return compare_ratings(plan, split, folder, tell)
         contenders, skipped = _run_all(plan, split, folder, tell)
         if not contenders:
             raise ConfigError("no model was left to compare: " + "; ".join(each.reason for each in skipped))
@@ -203,20 +205,20 @@ def _noted(note: Path) -> str:
 
 
 def _compared(plan: Plan, contenders: list[Contender], skipped: list[Skipped], split: Split, tell: Teller) -> Comparison:
-    metric, code = plan.compare.metric, "full"
+    metric, code = plan.metric, "full" if plan.task == "ranking" else plan.task
     reports = {each.name: {code: each.pooled(code) for code in each.reports[0]} for each in contenders}
-    rows = together(split.train, split.valid, split.given, split.test)
-    findings = audit_rows(rows) + audit_split(split, tell=tell) + audit_together(reports, metric=metric)
-    values = {each.name: each.values(code, metric) for each in contenders}
+    findings = _audited(split, plan, tell) + audit_together(reports, metric=metric)
     parts = {"train": split.train, "valid": split.valid, "test": split.test}
+    of_all: Any = {name: known[code] for name, known in reports.items()}
+    sign = -1 if metric in ERRORS else 1
     return Comparison(
         contenders=tuple(contenders),
         skipped=tuple(skipped),
         metric=metric,
         protocols=tuple(contenders[0].reports[0]),
-        pairs=tuple(compare_pairs(values, metric, random=[each.name for each in contenders if each.is_random])),
-        winner=max(contenders, key=lambda each: each.valid["value"]).name,
-        activity=by_activity({name: known[code] for name, known in reports.items()}, split, metric),
+        pairs=tuple(_told_apart(contenders, code, metric)),
+        winner=max(contenders, key=lambda each: sign * each.valid["value"]).name,
+        activity=(by_activity if code == "full" else by_training_rows)(of_all, split, metric),
         findings=tuple(finding.to_dict() for finding in findings),
         data={
             "source": split.train.origin.source,
@@ -230,6 +232,22 @@ def _compared(plan: Plan, contenders: list[Contender], skipped: list[Skipped], s
         seconds=sum(each.seconds for each in contenders),
         versions=versions(),
     )
+
+
+def _audited(split: Split, plan: Plan, tell: Teller) -> list[Finding]:
+    """What is wrong with the rows and their split, whoever learns from them."""
+    if isinstance(split.train, Examples):
+        return audit_examples(split)
+    rows = together(split.train, split.valid, split.given, split.test)
+    return audit_rows(rows) + audit_split(split, codes=("rating",) if plan.task == "rating" else (), tell=tell)
+
+
+def _told_apart(contenders: list[Contender], code: str, metric: str) -> list[Pair]:
+    random = [each.name for each in contenders if each.is_random]
+    if code == "full":
+        return compare_pairs({each.name: each.values(code, metric) for each in contenders}, metric, random=random)
+    of_seeds: Any = {each.name: [reports[code] for reports in each.reports] for each in contenders}
+    return compare_row_pairs(of_seeds, metric, random=random)
 
 
 def _write(found: Comparison, folder: Path, tell: Teller) -> list[str]:

@@ -16,17 +16,26 @@ from attlas.errors import ConfigError, nearest
 from attlas.evaluation.naming import LEADING, find_metric
 from attlas.evaluation.sampled import EXPECTED
 from attlas.experiment import Experiment, read_toml
-from attlas.loading import DataConfig
+from attlas.loading import DataConfig, labelled
 from attlas.models import MODELS, model_class
 from attlas.models.protocol import task_of
 from attlas.settings import build
+from attlas.training.solvers import OF_LABELS
 
 LADDER = ("popularity", "ease", "itemknn", "slim", "ials", "mf")  # the quick ones first; they leave time to the others
 RATERS: dict[str, dict[str, Any]] = {  # the ladder of a comparison of ratings, by name
     "biases": {"name": "biased_mf", "embedding_dim": 0},
     "biased_mf": {"name": "biased_mf"},
 }
+READERS: dict[str, dict[str, Any]] = {  # of labelled rows: the mean label, that of each item, a weight per feature, and FM
+    "mean": {"name": "linear", "reads": "nothing"},
+    "item-rates": {"name": "linear", "reads": "item"},
+    "linear": {"name": "linear", "reads": "all"},
+    "fm": {"name": "fm"},
+}
+LADDERS = {"ranking": {name: {"name": name} for name in LADDER}, "rating": RATERS, "label": READERS, "target": READERS}
 DEFAULT = ("delf",)
+DEFAULT_READERS = ("nfm", "deepfm", "afm")  # where labelled rows are compared and nobody names a model
 RESERVED = ("winner", "plan.json", "comparison.json", "table.md", "table.tex", "report.html")  # of the comparison itself
 OWN_TRAINING = ("epochs", "patience")  # what a variant may have for itself; all else is alike for all
 TABLES = ("data", "compare", "contenders")
@@ -44,7 +53,8 @@ class CompareConfig:
         budget: time for everything, such as 10m or 2h, in equal shares of what is left; None means as long as it takes.
         seeds: fits per model with the settings that won, where anything is drawn at random.
         metric: by which validation chooses and the table is ordered, in full ranking; among models of ratings it is their
-            error, rmse where nobody says otherwise.
+            error, rmse where nobody says otherwise, and on labelled rows logloss or auc, or rmse.
+        objective: of labelled rows what all models learn: logistic, the logit of the label, or squared, +1 and -1.
         protocol: codes beside full; () means ncf where the files give candidates.
         k: the cut-offs.
         refit: whether the last fits learn from the validation part too.
@@ -60,6 +70,7 @@ class CompareConfig:
     budget: str | None = None
     seeds: int = Field(default=3, ge=1)
     metric: str = LEADING["ranking"]
+    objective: Literal["logistic", "squared"] | None = None
     protocol: tuple[str, ...] = ()
     k: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(10, 20), min_length=1)
     refit: bool = True
@@ -140,7 +151,7 @@ class Plan:
                 raise ConfigError(f"{name} = {table!r} stands alone; write it as a table: [{name}]")
         contenders = {name: _checked(name, table) for name, table in tables.get("contenders", {}).items()}
         made = cls(
-            build(DataConfig, tables.get("data", {}), where="data"),
+            labelled(build(DataConfig, tables.get("data", {}), where="data")),
             build(CompareConfig, tables.get("compare", {}), where="compare"),
             contenders,
         )
@@ -159,18 +170,25 @@ class Plan:
         return {**tables, "contenders": self.contenders}
 
     @property
-    def task(self) -> Literal["ranking", "rating"]:
-        """What the models' scores are: ``rating`` where every model that was asked for predicts ratings."""
+    def task(self) -> Literal["ranking", "rating", "label", "target"]:
+        """What the models' scores are: of labelled rows by the objective; ``rating`` where all that was asked for rates."""
+        if self.data.label is not None:
+            return OF_LABELS[self.objective]  # type: ignore[return-value]
         models = [name for name in self.compare.models if name not in self.contenders]
         models += [tables.get("model", {}).get("name", name) for name, tables in self.contenders.items()]
         rates = [task_of(model_class(model)) == "rating" for model in models if model in MODELS]
         return "rating" if rates and all(rates) else "ranking"
 
     @property
+    def objective(self) -> str:
+        """What models of labelled rows learn."""
+        return self.compare.objective or next(iter(OF_LABELS))
+
+    @property
     def metric(self) -> str:
         """The leading metric, or the leading error."""
-        is_left_alone = self.task == "rating" and self.compare.metric == LEADING["ranking"]
-        return LEADING["rating"] if is_left_alone else self.compare.metric
+        is_left_alone = self.compare.metric == LEADING["ranking"]
+        return LEADING[self.task] if is_left_alone else self.compare.metric
 
     def entrants(self, *, has_candidates: bool) -> list[Entrant]:
         """Who takes part, the ladder first.
@@ -180,42 +198,61 @@ class Plan:
         """
         config = self.compare
         self._refuse_unknown()
-        rungs = RATERS if self.task == "rating" else {name: {"name": name} for name in LADDER}
-        ladder = {name: model for name, model in rungs.items() if name not in (*config.without, *self.contenders)}
-        others = [name for name in config.models if name not in (*ladder, *self.contenders)]
+        ladder = {name: model for name, model in self.ladder.items() if name not in (*config.without, *self.contenders)}
+        others = [name for name in self._asked if name not in (*ladder, *self.contenders)]
         named = {name: {"model": model} for name, model in (ladder | {name: {"name": name} for name in others}).items()}
         for name, tables in self.contenders.items():
             named[name] = {**tables, "model": {"name": name, **tables.get("model", {})}}
         return [self._entrant(name, tables, has_candidates) for name, tables in named.items()]
 
+    @property
+    def ladder(self) -> dict[str, dict[str, Any]]:
+        """The settings of the baselines that claims are held against, by name."""
+        return LADDERS[self.task]
+
+    @property
+    def _asked(self) -> tuple[str, ...]:
+        is_left_alone = self.data.label is not None and self.compare.models == DEFAULT
+        return DEFAULT_READERS if is_left_alone else self.compare.models
+
     def _refuse_unknown(self) -> None:
+        if self.compare.objective and self.data.label is None:
+            raise ConfigError("[compare] objective is for labelled rows, and these are none; name their column: [data] label")
         for name in (*self.compare.models, *self.compare.without):
-            if name not in (*MODELS, *RATERS, *self.contenders):
+            if name not in (*MODELS, *self.ladder, *self.contenders):
                 raise ConfigError(f"[compare] names {name!r}; {nearest(name, (*MODELS, *self.contenders))}")
         for name in self.compare.without:
-            if name not in (RATERS if self.task == "rating" else LADDER):
+            if name not in self.ladder:
                 raise ConfigError(f"[compare] without {name!r}: it is not of the ladder; leave it out of models instead")
 
     def _entrant(self, name: str, tables: Mapping[str, Any], has_candidates: bool) -> Entrant:
-        config, model, is_rating = self.compare, tables["model"], self.task == "rating"
-        if not is_rating:
+        config, model, task = self.compare, tables["model"], self.task
+        if task == "ranking":
             _refuse_ratings(name, str(model["name"]))
+        learns = {"objective": self.objective} if self.data.label is not None else {}
+        measured = OF_LABELS.get(tables.get("solver", {}).get("objective", self.objective))
+        if learns and measured not in (None, task):
+            raise ConfigError(
+                f"{name} is measured as {measured!r} and the others as {task!r}, which do not compare; leave its objective "
+                "out, and choose one for all: [compare] objective"
+            )
         codes = config.protocol or (("full", "ncf") if has_candidates else ("full",))
+        ranked = {"protocol": tuple(dict.fromkeys(("full", *codes))), "k": config.cuts} if task == "ranking" else {}
         experiment = Experiment.of(
             {
                 "data": dataclasses.asdict(self.data),
                 "model": model,
-                "solver": tables.get("solver", {}),
+                "solver": {**learns, **tables.get("solver", {})},
                 "training": {
                     **{key: getattr(config, key) for key in ("epochs", "patience", "refit", "seed", "device", "memory")},
                     "metric": self.metric,
                     **tables.get("training", {}),
                 },
-                "evaluation": {} if is_rating else {"protocol": tuple(dict.fromkeys(("full", *codes))), "k": config.cuts},
+                "evaluation": ranked,
             }
         )
         fixed = [f"model.{key}" for key in model if key != "name"] + [f"solver.{key}" for key in tables.get("solver", {})]
-        is_baseline = name in (RATERS if is_rating else LADDER) and name not in self.contenders
+        is_baseline = name in self.ladder and name not in self.contenders
         return Entrant(name, experiment, tuple(fixed), is_baseline)
 
 

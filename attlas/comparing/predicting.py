@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from attlas.data.examples import inputs_of
 from attlas.data.inputs import Inputs, find_device
 from attlas.data.interactions import Interactions
 from attlas.data.split import Split
@@ -25,7 +26,7 @@ from attlas.training.solvers import make_solver
 
 ENOUGH_SECONDS = 1.0
 PARTS = (0.0625, 0.125, 0.25)  # of the items; the first one compiles
-FEW_USERS = 32
+FEW_USERS, FEW_ROWS = 32, 4096
 STEEPEST = 3.0  # an inverse takes the cube of its side
 
 
@@ -34,7 +35,7 @@ class _Enough(Exception):
 
 
 def refuse_too_slow(experiment: Experiment, split: Split, given: float) -> None:
-    """Refuse a model of which one epoch and the ranking after it are predicted to take more than it was given.
+    """Refuse a model of which one epoch and the measuring after it are predicted to take more than it was given.
 
     Args:
         given: seconds.
@@ -44,17 +45,19 @@ def refuse_too_slow(experiment: Experiment, split: Split, given: float) -> None:
     """
     found = predict_seconds(experiment, split)
     if found > given:
-        name = experiment.model["name"]
+        name, what = experiment.model["name"], "ranking" if experiment.task == "ranking" else "prediction"
         raise TooLarge(
-            f"one epoch of {name} and the ranking after it are predicted to take {found:,.0f} s of its {given:,.0f} s"
+            f"one epoch of {name} and the {what} after it are predicted to take {found:,.0f} s of its {given:,.0f} s"
         )
 
 
 def predict_seconds(experiment: Experiment, split: Split) -> float:
-    """Seconds that one epoch and the ranking of those who are held out are predicted to take."""
-    inputs = Inputs(split.train, device=find_device(experiment.training.device))
+    """Seconds that one epoch and the ranking of those who are held out, or the prediction of their rows, will take."""
+    inputs = inputs_of(split.train, device=find_device(experiment.training.device))
     seconds = _one_epoch(experiment, inputs)
     held_out = split.test if split.valid is None else split.valid
+    if experiment.task != "ranking":
+        return seconds + _predicting(experiment, inputs, held_out)
     return seconds + _ranking(experiment, inputs, len(np.unique(held_out.user)))
 
 
@@ -117,6 +120,16 @@ def _ranking(experiment: Experiment, inputs: Inputs, users: int) -> float:
     began = time.perf_counter()
     scorer.score_all(few)
     return (time.perf_counter() - began) / len(few) * users
+
+
+def _predicting(experiment: Experiment, inputs: Inputs, held_out: Any) -> float:
+    """Seconds of scoring all rows that are held out, from a few; what all share is made before."""
+    scorer = Scorer(_model(experiment, inputs).eval(), inputs)
+    few = held_out.take(np.arange(min(FEW_ROWS, len(held_out))))
+    scorer.score_rows(few.take(np.arange(1)))
+    began = time.perf_counter()
+    scorer.score_rows(few)
+    return (time.perf_counter() - began) / len(few) * len(held_out)
 
 
 def _model(experiment: Experiment, inputs: Inputs) -> nn.Module:

@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from attlas.comparing.ratings import RatingComparison
 from attlas.evaluation.breakdown import Breakdown
 from attlas.evaluation.comparison import Comparison, Contender
 from attlas.evaluation.naming import metric_name
-from attlas.page.results import Line, Standings, chosen, deciding_pairs, near_best, printed, standings
+from attlas.page.results import Line, Standings, chosen, deciding_pairs, near_best, printed, standings, worse_than
 
 IN_LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -26,14 +25,12 @@ IN_MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: f"\\{sign}" for 
 COSTS = ("Validation", "Trials", "Search", "One fit")
 
 
-def rows(comparison: Comparison | RatingComparison, protocol: str) -> list[dict[str, Any]]:
+def rows(comparison: Comparison, protocol: str) -> list[dict[str, Any]]:
     """One row per contender under one protocol, best first, for the terminal.
 
     Raises:
         ConfigError: nobody was measured under it, or their numbers do not compare.
     """
-    if isinstance(comparison, RatingComparison):
-        return comparison.rows()
     table = standings(comparison, protocol)
     lead, *beside = table.metrics
     found = []
@@ -48,10 +45,8 @@ def rows(comparison: Comparison | RatingComparison, protocol: str) -> list[dict[
     return found
 
 
-def sentences(comparison: Comparison | RatingComparison) -> list[str]:
+def sentences(comparison: Comparison) -> list[str]:
     """Who won on validation and what that reached, the pairs that matter, and who did not take part."""
-    if isinstance(comparison, RatingComparison):
-        return comparison.sentences()
     said = [chosen(comparison), *(f"{pair.sentence()}." for pair in deciding_pairs(comparison))]
     return said + [f"{each.name} did not take part: {each.reason}" for each in comparison.skipped]
 
@@ -76,10 +71,8 @@ def latex(comparison: Comparison) -> str:
     return "% \\usepackage{booktabs}\n" + "\n".join(_latex_table(comparison, code) for code in comparison.protocols)
 
 
-def to_dict(comparison: Comparison | RatingComparison) -> dict[str, Any]:
+def to_dict(comparison: Comparison) -> dict[str, Any]:
     """Everything, ready for JSON; what is not a finite number is None."""
-    if isinstance(comparison, RatingComparison):
-        return comparison.to_dict()
     found = {
         "metric": comparison.metric,
         "protocols": list(comparison.protocols),
@@ -144,15 +137,15 @@ def _caption(comparison: Comparison, sheet: _Sheet, *, dagger: str, escape: Call
     first = sheet.lines[0][0]
     seeds = max(len(line.contender.seeds) for line, _ in sheet.lines)
     source = comparison.data.get("source", "one split")
-    said = [
-        escape(f"{source} ({sheet.table.code}): means over {len(first.report.users):,} users and up to {_count(seeds, 'seed')}")
-    ]
+    over = first.report.measured() if comparison.by_rows else f"{len(first.report.users):,} users"
+    said = [escape(f"{source} ({sheet.table.code}): means over {over} and up to {_count(seeds, 'seed')}")]
     if any(cell.spread for _, cells in sheet.lines for cell in cells):
         said.append("the standard deviation over seeds behind each")
     said.append("the best of a column is bold")
     if any(cell.is_near for _, cells in sheet.lines for cell in cells):
         said.append(
-            f"{dagger} is not significantly below the best {metric_name(comparison.metric)} (paired tests over users, Holm)"
+            f"{dagger} is not significantly {worse_than(comparison.metric)} the best {metric_name(comparison.metric)} "
+            "(paired tests over users, Holm)"
         )
     return f"{'; '.join(said)}. {escape(f'Budget of every search: {comparison.budget}.')}"
 

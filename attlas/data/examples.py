@@ -56,6 +56,11 @@ class Examples:
         """What there is to rank."""
         return self.features.fields[self._id_place("item")].known
 
+    @property
+    def user(self) -> np.ndarray:
+        """Whose row each is, int64[N]; as many as there are known users is one whom training has not seen."""
+        return self.ids("user")
+
     def ids(self, role: Role) -> np.ndarray:
         """The user or the item of each row, int64[N]; as many as there are known ones is an unknown one."""
         place = self._id_place(role)

@@ -76,17 +76,33 @@ def read_examples(source: Any, layout: Layout | None = None) -> Examples:
 def read_parts(sources: Sequence[Any], layout: Layout | None = None) -> list[Examples]:
     """Several sources of one data set, with the same features; what the first has not seen is unknown in all others."""
     layout = layout or Layout()
+    frames = _frames_of(sources, layout)
+    found = _understood(pl.concat(frames), layout, _called(sources[0]), len(frames[0]))
+    ends = np.cumsum([0, *(frame.height for frame in frames)])
+    parts = [found.take(np.arange(*ends[place : place + 2])) for place in range(len(frames))]
+    parts = [replace(part, origin=Origin(_called(source), len(part))) for part, source in zip(parts, sources, strict=True)]
+    return blinded(parts[0], *parts[1:]) if len(parts) > 1 else parts
+
+
+def read_together(sources: Sequence[Any], layout: Layout | None = None) -> Examples:
+    """Several sources of one data set as one, one after another; buckets and scales are those of all rows, nothing is unknown.
+
+    Raises:
+        DataError: a source cannot be understood, or has other fields than the first.
+    """
+    frame, layout = pl.concat(_frames_of(sources, layout or Layout())), layout or Layout()
+    names = ", ".join(_called(source) for source in sources)
+    return replace(_understood(frame, layout, _called(sources[0]), frame.height), origin=Origin(names, frame.height))
+
+
+def _frames_of(sources: Sequence[Any], layout: Layout) -> list[pl.DataFrame]:
     frames = [_frame_of(source, layout) for source in sources]
     names = frames[0].columns
     for source, frame in zip(sources, frames, strict=True):
         if frame.columns != names:
             came, expected = (", ".join(columns[1:]) for columns in (frame.columns, names))
             raise DataError(f"{_called(source)} has the fields {came}; expected those of the other files: {expected}")
-    found = _understood(pl.concat(frames), layout, _called(sources[0]), len(frames[0]))
-    ends = np.cumsum([0, *(frame.height for frame in frames)])
-    parts = [found.take(np.arange(*ends[place : place + 2])) for place in range(len(frames))]
-    parts = [replace(part, origin=Origin(_called(source), len(part))) for part, source in zip(parts, sources, strict=True)]
-    return blinded(parts[0], *parts[1:]) if len(parts) > 1 else parts
+    return frames
 
 
 def given_examples(folder: str | Path) -> dict[str, Path]:

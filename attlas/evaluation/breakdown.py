@@ -15,6 +15,7 @@ from attlas.evaluation.codes import refuse_mixed
 from attlas.evaluation.evaluate import evaluate
 from attlas.evaluation.protocols import Scorer
 from attlas.evaluation.report import Mean, Report
+from attlas.evaluation.rows import RowReport
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,25 @@ def by_popularity(scorers: Mapping[str, Scorer], split: Split, protocol: str, me
         for called, scorer in scorers.items():
             report = evaluate(scorer, part, protocol, k=int(cut or 10), metrics=[name])
             means[called].append(Mean(report.mean(metric), *report.interval(metric)))
+    return Breakdown(list(groups), [int(rows.sum()) for rows in groups.values()], means)
+
+
+def by_training_rows(reports: Mapping[str, RowReport], split: Split, metric: str) -> Breakdown:
+    """The error over rows by how many training rows their user has, in quarters of the users; of an AUC, how well the rows of
+    a group stand against all others.
+
+    Raises:
+        ConfigError: the reports do not compare.
+    """
+    refuse_mixed({name: report.code for name, report in reports.items()})
+    users = next(iter(reports.values())).users
+    known = np.bincount(split.train.user, minlength=int(users.max(initial=0)) + 1)[users]
+    groups = _quarters(known)
+    means: dict[str, list[Mean]] = {name: [] for name in reports}
+    for name, report in reports.items():
+        for rows in groups.values():
+            part = report.of_users(rows, metric)
+            means[name].append(Mean(part.mean(metric), *part.interval(metric)))
     return Breakdown(list(groups), [int(rows.sum()) for rows in groups.values()], means)
 
 

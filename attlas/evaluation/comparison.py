@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from attlas.evaluation.breakdown import Breakdown
-from attlas.evaluation.report import Mean, Report
+from attlas.evaluation.metrics import BY_ROW, ERRORS
+from attlas.evaluation.report import AnyReport, Mean
 from attlas.training.journal import Epoch
 
 
@@ -31,7 +32,7 @@ class Contender:
         tried: one entry per trial of the search: ``number``, ``settings``, ``value``, ``epoch``, ``seconds`` and ``state``,
             which is ``complete``, ``pruned`` or ``failed``.
         seeds: what its fits began from; one where nothing is drawn at random.
-        reports: for each seed a Report of the test part by the code of its protocol.
+        reports: for each seed a Report of the test part by the code of its protocol, or a RowReport of ratings or labels.
         curve: the epochs of the trial that won; empty where nothing is learned in epochs.
         search_seconds: what all trials took together.
         fit_seconds: what one fit with the settings that won takes, the mean over seeds.
@@ -48,7 +49,7 @@ class Contender:
     valid: dict[str, Any]
     tried: tuple[dict[str, Any], ...]
     seeds: tuple[int, ...]
-    reports: tuple[dict[str, Report], ...]
+    reports: tuple[dict[str, AnyReport], ...]
     curve: tuple[Epoch, ...]
     search_seconds: float
     fit_seconds: float
@@ -57,16 +58,16 @@ class Contender:
     findings: tuple[dict[str, Any], ...] = ()
     run: str = ""
     is_random: bool = False
-    _pooled: dict[str, Report] = field(default_factory=dict, init=False, repr=False)
+    _pooled: dict[str, AnyReport] = field(default_factory=dict, init=False, repr=False)
 
     def values(self, protocol: str, metric: str) -> np.ndarray:
         """The metric of every user under every seed, float64[S, V]."""
         return np.stack([reports[protocol].per_user[metric] for reports in self.reports])
 
-    def pooled(self, protocol: str) -> Report:
+    def pooled(self, protocol: str) -> AnyReport:
         """The first seed's report with every user's values averaged over the seeds."""
         if protocol not in self._pooled:  # one and the same report, since it keeps the intervals that it was asked for
-            first = self.reports[0][protocol]
+            first: Any = self.reports[0][protocol]
             self._pooled[protocol] = first.averaged([reports[protocol] for reports in self.reports])
         return self._pooled[protocol]
 
@@ -92,11 +93,11 @@ class Comparison:
     Attributes:
         contenders: those that took part, in the order of the ladder.
         skipped: those that did not.
-        metric: the leading metric, for instance ``ndcg@10``.
+        metric: the leading metric, for instance ``ndcg@10``, or an error such as ``logloss``.
         protocols: codes, the leading one first.
         pairs: who is above whom under the leading protocol and metric, every pair once.
         winner: the name of the contender with the best validation value.
-        activity: the leading metric by how much users have chosen before, seeds averaged.
+        activity: the leading metric by how much users have chosen before, or how many training rows they have, seeds averaged.
         findings: what the audit of data, split and all models together found, each as ``attlas.auditing`` writes it.
         data: source, split, users, items, rows of each part, fingerprint.
         budget: what every model was given, in words.
@@ -120,8 +121,18 @@ class Comparison:
     @cached_property
     def ranked(self) -> Sequence[Contender]:
         """The contenders, best mean of the leading metric under the leading protocol first."""
-        code, metric = self.protocols[0], self.metric
-        return sorted(self.contenders, key=lambda each: -each.pooled(code).mean(metric))
+        code, metric, sign = self.protocols[0], self.metric, 1 if self.is_error else -1
+        return sorted(self.contenders, key=lambda each: sign * each.pooled(code).mean(metric))
+
+    @property
+    def is_error(self) -> bool:
+        """Whether lower values of the leading metric are better."""
+        return self.metric in ERRORS
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether single rows were predicted, ratings or labels, and nothing was ranked."""
+        return self.protocols[0] in BY_ROW
 
     def mean(self, contender: Contender, protocol: str, metric: str) -> Mean:
         """A contender's mean over users and seeds and its 95 % interval over users."""

@@ -68,13 +68,14 @@ def evaluate(
     return replace(report, per_user=report.per_user | of_each, overall=overall)
 
 
-def evaluate_rows(scorer: RowScorer, data: Any, task: str) -> RowReport:
+def evaluate_rows(scorer: RowScorer, data: Any, task: str, *, by_user: bool = False) -> RowReport:
     """How well a scorer predicts the rating or the label of each row.
 
     Args:
         data: rows with a ``rating``, such as Interactions, or with a ``label``, such as Examples.
         task: ``rating`` if scores are ratings, ``label`` if they are logits of a label that is 0 or 1, ``target`` if they are
             predictions of -1 for that label 0 and of +1 for 1.
+        by_user: whether the report also knows what each user's rows add, for intervals and tests; the rows say whose they are.
 
     Raises:
         ConfigError: there is no such task, or the rows do not carry what it needs.
@@ -90,7 +91,7 @@ def evaluate_rows(scorer: RowScorer, data: Any, task: str) -> RowReport:
         raise DataError("there are no rows to predict; check how the data were split")
     score = scorer.score_rows(data)
     refuse_nan(score)
-    return RowReport(task, len(truth), {name: metric(truth, score) for name, metric in BY_ROW[task].items()})
+    return RowReport.of(task, truth, score, data.user if by_user else None)
 
 
 def _checked_names(metrics: Sequence[str] | None, cuts: tuple[int, ...]) -> list[str]:

@@ -12,6 +12,7 @@ from scipy.stats import bootstrap
 from attlas.errors import ConfigError, nearest
 from attlas.evaluation.codes import Code, refuse_mixed
 from attlas.evaluation.naming import is_of_lists
+from attlas.evaluation.rows import RowReport as RowReport
 
 RESAMPLES = 1000
 CELLS_AT_ONCE = 1 << 20
@@ -143,6 +144,12 @@ class Report:
             "overall": {name: found._asdict() for name, found in self.overall.items()},
         }
 
+    def measured(self) -> str:
+        """Of how much these numbers are."""
+        fewest, most = self.num_candidates
+        against = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
+        return f"{len(self.users):,} users, {against} items each"
+
     def sentences(self) -> list[str]:
         """What a person should hear beside the numbers."""
         fewest, most = self.num_candidates
@@ -168,49 +175,7 @@ class Report:
         return values[~np.isnan(values)]
 
 
-@dataclass(frozen=True, eq=False)
-class RowReport:
-    """Errors over single rows, for models of ratings or labels.
-
-    Attributes:
-        task: ``rating``, ``label`` or ``target``.
-        num_rows: how many rows were scored.
-        split, part: where the rows come from.
-        values: ``rmse`` and ``mae`` in units of the rating; or ``logloss`` in nats and ``auc``; or ``rmse`` and ``auc``.
-        rows: by what they are known again; see Code.
-    """
-
-    task: str
-    num_rows: int
-    values: dict[str, float]
-    split: str = ""
-    part: str = "test"
-    rows: str = ""
-
-    @property
-    def code(self) -> Code:
-        """What numbers must share in order to be compared."""
-        return Code(self.task, self.split, self.part, self.rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON; an AUC that is not defined is None."""
-        values = {name: None if np.isnan(value) else value for name, value in self.values.items()}
-        facts = {"protocol": self.task, "split": self.split, "part": self.part, "rows": self.rows, "num_rows": self.num_rows}
-        return {**facts, "means": values, "intervals": dict.fromkeys(values)}
-
-    def mean(self, metric: str) -> float:
-        """One of the values by its name.
-
-        Raises:
-            ConfigError: there is none of that name.
-        """
-        if metric not in self.values:
-            raise ConfigError(f"this report has no metric {metric!r}; {nearest(metric, self.values)}")
-        return self.values[metric]
-
-    def sentences(self) -> list[str]:
-        """What a person should hear beside the numbers."""
-        return [f"{_count(self.num_rows, self.task)} predicted"]
+AnyReport = Report | RowReport
 
 
 def side_by_side(reports: Mapping[str, Report | RowReport], *, force: bool = False) -> dict[str, dict[str, float]]:

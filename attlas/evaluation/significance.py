@@ -14,6 +14,7 @@ import numpy as np
 from scipy.stats import bootstrap, t, wilcoxon
 
 from attlas.errors import ConfigError
+from attlas.evaluation.metrics import ERRORS
 from attlas.evaluation.naming import metric_name
 from attlas.evaluation.report import CELLS_AT_ONCE
 
@@ -25,7 +26,7 @@ Names = tuple[str, str]
 
 @dataclass(frozen=True)
 class Pair:
-    """Two contenders under one metric, the one with the higher mean first.
+    """Two contenders under one metric, the better one first: the one with the higher mean, or with the lower error.
 
     Attributes:
         above, below: their names; of equal means the one named first is ``above``.
@@ -59,12 +60,13 @@ class Pair:
         verdict = "significant" if self.is_significant else "not significant"
         if self.single:
             verdict = f"not tested, {' and '.join(self.single)} under one seed only"
-        units = f"{metric_name(self.metric)} by {self.difference:.4f}, {self.low:.4f} to {self.high:.4f}"
+        lower = " lower" if self.metric in ERRORS else ""
+        units = f"{metric_name(self.metric)}{lower} by {self.difference:.4f}, {self.low:.4f} to {self.high:.4f}"
         units += f" for this pair alone; p {self.p_value:.2g} among all"
         if self.difference == 0:
             return f"{self.above} is level with {self.below}: {verdict} ({units})"
         share = "" if np.isnan(self.relative) else f" by {100 * self.relative:.1f} % ± {100 * self.relative_half:.1f} %"
-        return f"{self.above} is above {self.below}{share}: {verdict} ({units})"
+        return f"{self.above} is {'better than' if lower else 'above'} {self.below}{share}: {verdict} ({units})"
 
 
 def compare_pairs(
@@ -96,17 +98,18 @@ def compare_pairs(
     _check(values, level)
     is_defined = {name: ~np.isnan(value).any(axis=0) for name, value in values.items()}
     duels = {pair: is_defined[pair[0]] & is_defined[pair[1]] for pair in combinations(values, 2)}
-    found: dict[Names, _Duel] = {}
+    found: dict[Names, Duel] = {}
     for mask in {is_in_V.tobytes() for is_in_V in duels.values()}:  # mostly one: pairs of the same users share their resamples
         alike = [pair for pair, is_in_V in duels.items() if is_in_V.tobytes() == mask]
         found |= _fight(values, alike, duels[alike[0]], level)
     p_values = holm([found[pair].p_value for pair in duels])
     one_seed = {name for name in random if len(values[name]) == 1}
-    pairs = [_verdict(pair, found[pair], metric, float(p_value), level) for pair, p_value in zip(duels, p_values, strict=True)]
-    return [_untested(pair, one_seed) for pair in pairs]
+    pairs = [judged(pair, found[pair], metric, float(p_value), level) for pair, p_value in zip(duels, p_values, strict=True)]
+    return [untested(pair, one_seed) for pair in pairs]
 
 
-def _untested(pair: Pair, one_seed: Collection[str]) -> Pair:
+def untested(pair: Pair, one_seed: Collection[str]) -> Pair:
+    """The same pair, which is not called significant if either was fitted under one seed and would differ under another."""
     single = tuple(name for name in (pair.above, pair.below) if name in one_seed)
     return replace(pair, single=single, is_significant=False) if single else pair
 
@@ -124,7 +127,7 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return corrected_P
 
 
-class _Duel(NamedTuple):
+class Duel(NamedTuple):
     """The first of two contenders against the second: both means, their difference and its interval, the p-value alone."""
 
     means: tuple[float, float]
@@ -143,7 +146,7 @@ def _check(values: Mapping[str, np.ndarray], level: float) -> None:
         raise ConfigError(f"expected one row of values per seed and the same users for all, got {said}; compare on one split")
 
 
-def _fight(values: Mapping[str, np.ndarray], pairs: list[Names], is_in_V: np.ndarray, level: float) -> dict[Names, _Duel]:
+def _fight(values: Mapping[str, np.ndarray], pairs: list[Names], is_in_V: np.ndarray, level: float) -> dict[Names, Duel]:
     """What users and seeds say of pairs that have the same users."""
     if not is_in_V.any():
         one, other = pairs[0]
@@ -156,14 +159,14 @@ def _fight(values: Mapping[str, np.ndarray], pairs: list[Names], is_in_V: np.nda
     duels = {}
     for pair, (one, other), low, high in zip(pairs, place_P2, low_P, high_P, strict=True):
         step_V = np.round(mean_CV[one] - mean_CV[other], DECIMALS)
-        seeds = _seeds_half([value[name].mean(axis=1) for name in pair], level)
+        seeds = seeds_half([value[name].mean(axis=1) for name in pair], level)
         difference = step_V.mean()
-        duels[pair] = _Duel(
+        duels[pair] = Duel(
             (float(mean_CV[one].mean()), float(mean_CV[other].mean())),
             float(difference),
             float(difference - np.hypot(difference - low, seeds)),
             float(difference + np.hypot(high - difference, seeds)),
-            _p_value(step_V),
+            signed_rank_p(step_V),
         )
     return duels
 
@@ -193,7 +196,7 @@ def _users_interval(mean_CV: np.ndarray, place_P2: np.ndarray, level: float) -> 
     return found.low, found.high
 
 
-def _seeds_half(means: Sequence[np.ndarray], level: float) -> float:
+def seeds_half(means: Sequence[np.ndarray], level: float) -> float:
     """How far the difference of two means over seeds may be off, by their spread; 0 if neither has any."""
     parts = [(np.var(mean_S, ddof=1) / len(mean_S), len(mean_S) - 1) for mean_S in means if len(mean_S) > 1]
     variance = sum(part for part, _ in parts)
@@ -203,7 +206,7 @@ def _seeds_half(means: Sequence[np.ndarray], level: float) -> float:
     return float(t.ppf((1 + level) / 2, freedom) * np.sqrt(variance))
 
 
-def _p_value(step_V: np.ndarray) -> float:
+def signed_rank_p(step_V: np.ndarray) -> float:
     """Wilcoxon's, in the direction of the mean and doubled; 1 where no user differs."""
     if not step_V.any():
         return 1.0
@@ -211,7 +214,8 @@ def _p_value(step_V: np.ndarray) -> float:
     return min(1.0, 2 * float(wilcoxon(step_V, zero_method="pratt", alternative=direction).pvalue))
 
 
-def _verdict(names: Names, duel: _Duel, metric: str, p_value: float, level: float) -> Pair:
+def judged(names: Names, duel: Duel, metric: str, p_value: float, level: float) -> Pair:
+    """The pair that a duel makes, with its p-value corrected for the number of duels."""
     (above, below), (_, mean_below), difference, low, high, _ = names, *duel
     if difference < 0:
         above, below, mean_below, difference, low, high = below, above, duel.means[0], -difference, -high, -low

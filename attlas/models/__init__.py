@@ -35,6 +35,7 @@ MODELS = {
     "arl": "ARL",
     "aml": "AML",
     "dacr": "DACR",
+    "linear": "Linear",
     "fm": "FM",
     "nfm": "NFM",
     "deepfm": "DeepFM",

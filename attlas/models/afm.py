@@ -156,6 +156,11 @@ class AFM(nn.Module):
         score_BP = score_N[pairs.place]
         return torch.full_like(score_BP, self._equal_weight(fields.index.shape[1])), score_BP
 
+    @property
+    def attends(self) -> bool:
+        """Whether weights are learned."""
+        return self.config.attention in ("network", "free")
+
     def _equal_weight(self, num_fields: int) -> float:
         return 1 / max(num_fields * (num_fields - 1) // 2, 1) if self.config.attention == "uniform" else 1.0
 

@@ -119,6 +119,16 @@ class WeighingPairs(Protocol):
 
 
 @runtime_checkable
+class Attending(WeighingPairs, Protocol):
+    """A model of feature fields that may have learned how much each pair weighs."""
+
+    @property
+    def attends(self) -> bool:
+        """Whether its weights are learned and sum to 1; of settings under which all are alike it is false."""
+        ...
+
+
+@runtime_checkable
 class Exposing(Protocol):
     """A model that tells what a user likes from what they came across."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attlas.evaluation.breakdown import Breakdown
+from attlas.evaluation.metrics import ERRORS
 from attlas.evaluation.naming import metric_name
 from attlas.evaluation.report import Mean
 from attlas.page.standings import Entry, as_rows, show
@@ -45,7 +46,7 @@ class Chart:
 
 def intervals(entries: Sequence[Entry], metric: str, *, words: str, digits: int = 3) -> Chart:
     """A dot with its interval for each entry, the best on top."""
-    ranked = sorted(entries, key=lambda entry: entry.mean(metric).value)
+    ranked = sorted(entries, key=lambda entry: entry.mean(metric).value, reverse=metric in ERRORS)
     looks = looks_of(entries)
     data = [
         _dot(entry.mean(metric).value, label(entry.name), label(entry.name), looks[entry.name])
@@ -53,7 +54,7 @@ def intervals(entries: Sequence[Entry], metric: str, *, words: str, digits: int 
         for entry in ranked
     ]
     layout = blank(max(300, 60 + (48 if len(ranked) <= NUM_COLOURS else 30) * len(ranked)))
-    layout["xaxis"] |= {"rangemode": "tozero", "title": title(metric_name(metric))}
+    layout["xaxis"] |= {"rangemode": _from(metric), "title": title(metric_name(metric))}
     layout["yaxis"] |= {"showgrid": False, "ticklen": 8, "tickcolor": "rgba(0,0,0,0)", "tickfont": {"size": 14, "color": INK}}
     rows = [{"model": entry.name, metric_name(metric): show(entry.mean(metric), digits)} for entry in reversed(ranked)]
     return Chart(
@@ -112,7 +113,7 @@ def quality_against_seconds(
     layout = with_legend(len(fitted)) if is_crowded else blank(300)
     layout["margin"] |= {"r": 16 if is_crowded else 72}
     layout["xaxis"] |= _log_axis([entry.seconds for entry in fitted if entry.seconds]) | {"title": title(axis)}
-    layout["yaxis"] |= {"rangemode": "tozero", "title": title(metric_name(metric))}
+    layout["yaxis"] |= {"rangemode": _from(metric), "title": title(metric_name(metric))}
     columns = ("model", "seconds", metric_name(metric))
     rows = [
         {"model": entry.name, "seconds": f"{entry.seconds:.2f}", metric_name(metric): show(entry.mean(metric), digits)}
@@ -144,7 +145,7 @@ def by_group(
         layout |= {"scattermode": "group", "scattergap": 0.4}  # side by side within a group
         data = [trace | {"offsetgroup": trace["name"]} for trace in data]
     layout["xaxis"] |= {"type": "category", "title": title(axis), "showgrid": False}
-    layout["yaxis"] |= {"rangemode": "tozero", "title": title(metric_name(metric))}
+    layout["yaxis"] |= {"rangemode": _from(metric), "title": title(metric_name(metric))}
     rows = as_rows(breakdown, axis, counted, digits)
     return Chart(heading, words, figure(data, layout), tuple(rows[0]), rows)
 
@@ -248,6 +249,11 @@ def _named(name: str) -> dict[str, Any]:
 
 def _dot(x: Any, y: Any, name: str, look: Mapping[str, str]) -> dict[str, Any]:
     return {"x": [x], "y": [y], "name": name, "mode": "markers", "marker": marker(look, 11)}
+
+
+def _from(metric: str) -> str:
+    """Where an axis begins: at zero, but for errors, of which none comes near it."""
+    return "normal" if metric in ERRORS else "tozero"
 
 
 def _whiskers(means: Sequence[Mean], look: Mapping[str, str]) -> dict[str, Any]:

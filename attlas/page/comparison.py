@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from attlas.evaluation.breakdown import Breakdown
 from attlas.evaluation.comparison import Comparison
 from attlas.evaluation.naming import metric_name
+from attlas.evaluation.report import RowReport
 from attlas.page.charts import Chart, by_group, intervals, looks_of, quality_against_seconds
 from attlas.page.duels import duels
 from attlas.page.findings import findings_of, tally
@@ -22,6 +24,16 @@ from attlas.telling import Teller
 
 DIGITS = 4
 NO_COMMANDS: Mapping[str, str] = MappingProxyType({})
+OF_HISTORIES = {
+    "heading": "By how much a user has chosen",
+    "axis": "items chosen before",
+    "words": "Users in quarters by the length of their history.",
+}
+OF_ROWS = {
+    "heading": "By how much is known of a user",
+    "axis": "training rows of the user",
+    "words": "Users in quarters by the number of their training rows.",
+}
 BRIEFEST = 0.001  # seconds; a logarithmic axis has no 0
 
 
@@ -50,7 +62,7 @@ def comparison_frame(comparison: Comparison, *, commands: Mapping[str, str] = NO
     data = comparison.data
     return Frame(
         kicker=f"attlas compare: {data.get('source', 'a comparison')}",
-        title="Which model ranks best?",
+        title=f"Which model {'predicts' if comparison.by_rows else 'ranks'} best?",
         answer=answer(comparison),
         introduction=_introduction(comparison),
         facts=_facts(comparison),
@@ -61,18 +73,21 @@ def comparison_frame(comparison: Comparison, *, commands: Mapping[str, str] = NO
 
 
 def _introduction(comparison: Comparison) -> list[str]:
-    many = len(comparison.contenders)
+    many, done = len(comparison.contenders), "predicted" if comparison.by_rows else "ranked"
     return [
         chosen(comparison),
         f"{many} models were compared on one split, each with the same budget for its search ({comparison.budget}). Settings "
-        "were chosen on the validation part alone; the test part was ranked once per seed, with the settings that won. "
+        f"were chosen on the validation part alone; the test part was {done} once per seed, with the settings that won. "
         f"Audit: {tally(comparison)}.",
     ]
 
 
 def _facts(comparison: Comparison) -> dict[str, str]:
     first = comparison.contenders[0].pooled(comparison.protocols[0])
-    facts = {"models": f"{len(comparison.contenders)}", "users ranked": f"{len(first.users):,}"}
+    facts = {"models": f"{len(comparison.contenders)}"}
+    facts |= (
+        {"rows predicted": f"{first.num_rows:,}"} if isinstance(first, RowReport) else {"users ranked": f"{len(first.users):,}"}
+    )
     facts |= {name: f"{comparison.data[name]:,}" for name in ("items",) if isinstance(comparison.data.get(name), int)}
     return facts | {
         "seeds at most": str(max(len(each.seeds) for each in comparison.contenders)),
@@ -106,8 +121,9 @@ def _pair_words(comparison: Comparison) -> str:
 
 def _entries(comparison: Comparison) -> list[Entry]:
     code = comparison.protocols[0]
+    reports: dict[str, Any] = {each.name: each.pooled(code) for each in comparison.contenders}
     return [
-        Entry(each.name, each.pooled(code), max(each.fit_seconds, BRIEFEST), each.valid.get("value"), each.curve)
+        Entry(each.name, reports[each.name], max(each.fit_seconds, BRIEFEST), each.valid.get("value"), each.curve)
         for each in comparison.contenders
     ]
 
@@ -120,7 +136,8 @@ def _quality(comparison: Comparison, entries: list[Entry]) -> list[Chart]:
         metric,
         digits=DIGITS,
         heading="Quality against the time of one fit",
-        words="Up and to the left is better. Mean seconds of one fit with the settings that won, on a logarithmic scale.",
+        words=f"{'Down' if comparison.is_error else 'Up'} and to the left is better. Mean seconds of one fit with the settings "
+        "that won, on a logarithmic scale.",
     )
     took = {each.name: max(each.search_seconds, BRIEFEST) for each in comparison.contenders if each.tried}
     if not took:
@@ -143,10 +160,8 @@ def _groups(comparison: Comparison, entries: list[Entry]) -> list[Chart]:
             comparison.activity,
             looks,
             metric,
-            heading="By how much a user has chosen",
-            axis="items chosen before",
+            **(OF_ROWS if comparison.by_rows else OF_HISTORIES),
             counted="users",
-            words="Users in quarters by the length of their history.",
             digits=DIGITS,
         )
     ]

@@ -10,10 +10,15 @@ from attlas.evaluation.naming import metric_name
 from attlas.evaluation.protocols import PROTOCOLS
 from attlas.page.frame import plain_table, region
 from attlas.page.progress import settings_text
-from attlas.page.results import Line, Standings, near_best, printed, standings
+from attlas.page.results import Line, Standings, near_best, printed, standings, worse_than
 from attlas.page.standings import meanings
 
 HEAD = '<th scope="col" class="number">{}</th>'
+PREDICTED = {
+    "rating": "Every held-out rating is predicted.",
+    "label": "The label of every held-out row is predicted, as a logit.",
+    "target": "Every held-out row is predicted: +1 for label 1, -1 for label 0, and nothing beyond.",
+}
 CORRECTED = "A corrected metric estimates the one among all items from places among a sample (Krichene and Rendle, 2020)."
 
 
@@ -29,7 +34,7 @@ def ladder(comparison: Comparison) -> list[str]:
         "and its 95 % interval: where the mean would lie with other users like these."
     )
     if near_best(comparison):
-        said.append("† is not significantly below the best of the leading metric.")
+        said.append(f"† is not significantly {worse_than(comparison.metric)} the best of the leading metric.")
     return [*shown, f'<p class="aside">{escape(" ".join(said))}</p>', *_skipped(comparison)]
 
 
@@ -67,7 +72,8 @@ def seconds_text(value: float) -> str:
 
 def _protocol(comparison: Comparison, table: Standings, *, is_first: bool) -> str:
     known = PROTOCOLS.get(table.protocol)
-    said = [f"Every user's held-out items are ranked against {known.meaning}." if known else "", _users(table)]
+    said = [f"Every user's held-out items are ranked against {known.meaning}." if known else PREDICTED.get(table.protocol, "")]
+    said.append(f"{table.lines[0].report.measured()}.")
     if not is_first:
         said.append(f"These numbers do not compare with those of protocol {comparison.protocols[0]}.")
     near = near_best(comparison) if is_first else frozenset()
@@ -78,14 +84,6 @@ def _protocol(comparison: Comparison, table: Standings, *, is_first: bool) -> st
         shown += f'<details class="more"><summary>Further metrics</summary>{more}</details>'
     head = f'<h3>Protocol {escape(table.protocol)} <span class="code">({escape(table.code)})</span></h3>'
     return f'<div class="protocol">{head}<p class="aside">{escape(" ".join(filter(None, said)))}</p>{shown}</div>'
-
-
-def _users(table: Standings) -> str:
-    counts = [len(line.report.users) for line in table.lines]
-    spans = [line.report.num_candidates for line in table.lines]
-    fewest, most = min(low for low, _ in spans), max(high for _, high in spans)
-    against = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
-    return f"{max(counts):,} users, {against} items each."
 
 
 def _table(
@@ -115,7 +113,8 @@ def _name(line: Line, comparison: Comparison | None, near: frozenset[str]) -> st
     tags = ["baseline"] if line.contender.is_baseline else []
     if comparison and comparison.winner == line.name:
         tags.append("best on validation")
-    dagger = '<abbr title="not significantly below the best">†</abbr>' if line.name in near else ""
+    title = f"not significantly {worse_than(comparison.metric)} the best" if comparison else ""
+    dagger = f'<abbr title="{title}">†</abbr>' if line.name in near else ""
     note = f"<small>{', '.join(tags)}</small>" if tags else ""
     return f'<th scope="row"><span class="rank">{line.rank}</span>{escape(line.name)}{dagger}{note}</th>'
 

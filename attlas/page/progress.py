@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attlas.evaluation.metrics import ERRORS
 from attlas.evaluation.naming import metric_name
 from attlas.page.charts import PAPER, Chart, figure, label, marker, title, with_legend
 from attlas.page.standings import Entry
@@ -49,7 +50,7 @@ def trials(tried: Mapping[str, Sequence[Mapping[str, Any]]], looks: Mapping[str,
     """
     data: list[dict[str, Any]] = []
     for name, found in tried.items():
-        number, best = [each["number"] for each in found], _best_so_far(found)
+        number, best = [each["number"] for each in found], _best_so_far(found, metric)
         line = {"shape": "hv", "color": looks[name]["color"], "width": 2, "dash": looks[name]["dash"]}
         data.append({"x": number, "y": best, "name": label(name), "mode": "lines", "line": line, "legendgroup": label(name)})
         signs = ["x-thin" if each.get("state") == "pruned" else looks[name]["symbol"] for each in found]
@@ -68,7 +69,7 @@ def trials(tried: Mapping[str, Sequence[Mapping[str, Any]]], looks: Mapping[str,
     rows = [_trial(name, each) for name, found in tried.items() for each in found]
     words = (
         "Each mark is one trial, a cross one that was stopped early because it was no longer promising; the line is the best "
-        "complete trial so far. A line that still climbs at its end has not been searched to the end."
+        "complete trial so far. A line that still moves at its end has not been searched to the end."
     )
     return Chart("What the search tried", words, figure(data, layout), tuple(rows[0]), rows, is_wide=True)
 
@@ -82,12 +83,13 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     return ", ".join(said)
 
 
-def _best_so_far(tried: Sequence[Mapping[str, Any]]) -> list[float | None]:
+def _best_so_far(tried: Sequence[Mapping[str, Any]], metric: str) -> list[float | None]:
     best: list[float | None] = []
+    better = min if metric in ERRORS else max
     for each in tried:
         value = each.get("value") if each.get("state") == "complete" else None
         known = [*best[-1:], value]
-        best.append(max((value for value in known if value is not None and not math.isnan(value)), default=None))
+        best.append(better((value for value in known if value is not None and not math.isnan(value)), default=None))
     return best
 
 

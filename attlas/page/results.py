@@ -10,12 +10,13 @@ import numpy as np
 
 from attlas.errors import ConfigError
 from attlas.evaluation.comparison import Comparison, Contender
+from attlas.evaluation.metrics import ERRORS
 from attlas.evaluation.naming import metric_name
-from attlas.evaluation.report import Mean, Report
+from attlas.evaluation.report import AnyReport, Mean
 from attlas.telling import Teller
 
 MAIN = ("ndcg", "hr", "recall")
-GOALS = ("ndcg", "hr", "recall", "precision", "map", "mrr", "auc")  # more is better; all else describes
+GOALS = ("ndcg", "hr", "recall", "precision", "map", "mrr", "auc", *ERRORS)  # better or worse; all else describes
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class Line:
 
     rank: int
     contender: Contender
-    report: Report
+    report: AnyReport
 
     @property
     def name(self) -> str:
@@ -76,11 +77,13 @@ class Standings:
     lines: tuple[Line, ...]
 
     def best(self, metric: str) -> float | None:
-        """The highest value of a metric."""
-        return max((value for line in self.lines if (value := line.value(metric)) is not None), default=None)
+        """The highest value of a metric, of an error the lowest."""
+        return (min if metric in ERRORS else max)(
+            (value for line in self.lines if (value := line.value(metric)) is not None), default=None
+        )
 
     def is_best(self, line: Line, metric: str) -> bool:
-        """Whether a line shows the highest value of a metric; values that look alike when printed are alike."""
+        """Whether a line shows the best value of a metric; values that look alike when printed are alike."""
         value, best = line.value(metric), self.best(metric)
         return value is not None and best is not None and printed(value) == printed(best)
 
@@ -102,9 +105,12 @@ def standings(comparison: Comparison, protocol: str) -> Standings:
     goals = [name for name in measured if name.partition("@")[0] in GOALS]
     lead = comparison.metric if comparison.metric in measured else goals[0]
     cut = lead.partition("@")[2]
-    main = [name for name in goals if name in (lead, f"{lead} corrected", *(f"{each}@{cut}" for each in MAIN))]
+    main = [
+        name for name in goals if name in (lead, f"{lead} corrected", *(f"{each}@{cut}" for each in MAIN)) or comparison.by_rows
+    ]
     values = {each.name: _value(report, lead) for each, report in pooled}
-    ordered = sorted(pooled, key=lambda pair: np.inf if (value := values[pair[0].name]) is None else -value)
+    sign = 1 if lead in ERRORS else -1
+    ordered = sorted(pooled, key=lambda pair: np.inf if (value := values[pair[0].name]) is None else sign * value)
     return Standings(
         protocol,
         codes[0],
@@ -156,11 +162,12 @@ def deciding_pairs(comparison: Comparison) -> list[Any]:
 
 
 def answer(comparison: Comparison) -> str:
-    """Who ranks best, and whether that is significant against the next."""
+    """Who is best, and whether that is significant against the next."""
     table = standings(comparison, comparison.protocols[0])
     best, metric = table.lines[0], metric_name(comparison.metric)
     value, low, high = best.report.mean(comparison.metric), *best.report.interval(comparison.metric)
-    said = f"{best.name} ranks best with {metric} {value:.4f} (95 % interval {low:.4f} to {high:.4f})."
+    deed = "predicts" if comparison.by_rows else "ranks"
+    said = f"{best.name} {deed} best with {metric} {value:.4f} (95 % interval {low:.4f} to {high:.4f})."
     rivals = frozenset(line.name for line in table.lines[:2])
     pair = pairs_by_names(comparison).get(rivals)
     return said if pair is None else f"{said} {pair.sentence()}."
@@ -176,16 +183,21 @@ def chosen(comparison: Comparison) -> str:
     return f"{won}, and reached {reached} (protocol {table.protocol})."
 
 
+def worse_than(metric: str) -> str:
+    """How a value that is not as good stands to a better one."""
+    return "above" if metric in ERRORS else "below"
+
+
 def printed(value: float) -> str:
     """A figure as every table of a comparison prints it: with four decimals, and with one from 10 on."""
     return f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
-def _overall(report: Report) -> Mapping[str, Any]:
+def _overall(report: AnyReport) -> Mapping[str, Any]:
     return getattr(report, "overall", {})
 
 
-def _value(report: Report, metric: str) -> float | None:
+def _value(report: AnyReport, metric: str) -> float | None:
     if metric in _overall(report):
         return float(_overall(report)[metric].value)
     if metric not in report.per_user or np.isnan(report.per_user[metric]).all():

@@ -52,6 +52,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "eals": {"config": {"embedding_dim": 4}, "epochs": 5},
     "expomf": {"config": {"embedding_dim": 4}, "epochs": 5},
     "fawmf": {"config": {"embedding_dim": 8, "num_communities": 2}, "epochs": 5},
+    "linear": DESCENT,
     "fm": {"config": {"embedding_dim": 8, "stddev": 0.1}, **DESCENT},
     "nfm": {"config": {"embedding_dim": 8, "stddev": 0.1}, **DESCENT},
     "deepfm": {"config": {"embedding_dim": 8, "layers": (16,), "stddev": 0.1}, **DESCENT},

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 
 from attlas.comparing.predicting import predict_seconds, refuse_too_slow
+from attlas.data.examples import parts_by_ratio
 from attlas.data.inputs import Inputs
+from attlas.data.labelled import read_examples
+from attlas.data.labelling import labelled_rows
 from attlas.data.simulate import simulate
 from attlas.data.split import Split, split
 from attlas.errors import TooLarge
@@ -34,6 +38,16 @@ def test_what_is_predicted_is_of_the_order_of_what_an_epoch_takes(name: str, clu
     make_solver(model, {}).epoch(model, inputs, np.random.default_rng(0))
     took = time.perf_counter() - began
     assert took / 10 < predicted < 10 * took + 1.0  # a second: other processes may hold the machine
+
+
+def test_of_labelled_rows_an_epoch_and_their_prediction_are_foretold(club: Split) -> None:
+    rows = read_examples(labelled_rows(club.train, negatives=1))
+    train, valid, test = parts_by_ratio(rows)
+    parts: dict[str, Any] = {"train": train, "valid": valid, "test": test}
+    made, experiment = Split(**parts, code="global-ratio"), Experiment.of({"data": {"label": "label"}, "model": {"name": "fm"}})
+    assert predict_seconds(experiment, made) > 0
+    with pytest.raises(TooLarge, match="one epoch of fm and the prediction after it are predicted to take"):
+        refuse_too_slow(experiment, made, 1e-9)
 
 
 def test_a_model_that_would_take_too_long_is_refused_with_the_figure(club: Split) -> None:

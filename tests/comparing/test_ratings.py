@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ import pytest
 
 from attlas.comparing.compare import run_plan
 from attlas.comparing.plan import Plan
-from attlas.comparing.ratings import RatingComparison
-from attlas.comparing.tables import rows, sentences, to_dict
+from attlas.comparing.tables import rows, sentences
 from attlas.data.interactions import Interactions
+from attlas.evaluation.comparison import Comparison
 from attlas.evaluation.metrics import rmse
 from attlas.loading import load_split
 from attlas.recommender import load
@@ -38,66 +37,74 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def found(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> tuple[RatingComparison, Path]:
+def found(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> tuple[Comparison, Path]:
     folder = tmp_path_factory.mktemp("compared") / "club"
-    made = run_plan(plan, out=folder)
-    assert isinstance(made, RatingComparison)
-    return made, folder
+    return run_plan(plan, out=folder), folder
 
 
-def test_every_model_stands_there_with_its_trials_and_seeds(found: tuple[RatingComparison, Path]) -> None:
-    seen = {each.name: (each.is_baseline, len(each.tried), each.seeds) for each in found[0].raters}
+def test_every_model_stands_there_with_its_trials_and_seeds(found: tuple[Comparison, Path]) -> None:
+    seen = {each.name: (each.is_baseline, len(each.tried), each.seeds) for each in found[0].contenders}
     assert seen == {"biases": (True, 2, (1, 2)), "biased_mf": (True, 2, (1, 2)), "small": (False, 2, (1, 2))}
-    assert {each.experiment["model"]["embedding_dim"] for each in found[0].raters if each.name == "biases"} == {0}
+    assert {each.experiment["model"]["embedding_dim"] for each in found[0].contenders if each.name == "biases"} == {0}
 
 
-def test_the_errors_are_those_of_the_runs_on_the_test_part(plan: Plan, found: tuple[RatingComparison, Path]) -> None:
+def test_the_errors_are_those_of_the_runs_on_the_test_part(plan: Plan, found: tuple[Comparison, Path]) -> None:
     comparison, folder = found
     test = load_split(plan.data)[0].test
-    for each in comparison.raters:
+    for each in comparison.contenders:
         predicted = load(folder / each.name / "run").scorer.score_rows(test)
-        assert comparison.by_seed(each, "rmse")[0] == pytest.approx(rmse(test.rating, predicted), abs=1e-6)
+        assert each.reports[0]["rating"].mean("rmse") == pytest.approx(rmse(test.rating, predicted), abs=1e-6)
 
 
-def test_the_winner_is_whom_validation_chose_and_its_run_is_kept(found: tuple[RatingComparison, Path]) -> None:
+def test_the_winner_is_whom_validation_chose_and_its_run_is_kept(found: tuple[Comparison, Path]) -> None:
     comparison, folder = found
-    assert comparison.winner == min(comparison.raters, key=lambda each: each.valid["value"]).name
-    model = next(each.model for each in comparison.raters if each.name == comparison.winner)
+    assert comparison.winner == min(comparison.contenders, key=lambda each: each.valid["value"]).name
+    model = next(each.model for each in comparison.contenders if each.name == comparison.winner)
     assert load(folder / "winner").card["model"]["name"] == model
 
 
-def test_the_lowest_error_stands_first_in_every_table(found: tuple[RatingComparison, Path]) -> None:
+def test_the_lowest_error_stands_first_and_bold_in_every_table(found: tuple[Comparison, Path]) -> None:
     comparison, folder = found
     table = rows(comparison, "rating")
     assert [line["model"] for line in table] == [each.name for each in comparison.ranked]
     errors = [float(line["rmse"].split()[0]) for line in table]
     assert errors == sorted(errors)
-    written = json.loads((folder / "comparison.json").read_text())
-    assert written["ranked"] == [line["model"] for line in table]
-    assert written == json.loads(json.dumps(to_dict(comparison)))
-    assert (folder / "table.md").read_text().splitlines()[2].startswith(f"| 1 | {table[0]['model']} |")
+    assert json.loads((folder / "comparison.json").read_text())["ranked"] == [line["model"] for line in table]
+    name = table[0]["model"].replace("_", r"\_")
+    for file, start in (("table.md", f"| {name}"), ("table.tex", f"    {name}"), ("table.tex", rf"    \textit{{{name}}}")):
+        first = [line for line in (folder / file).read_text().splitlines() if line.startswith(start)]
+        assert all("**" in line or r"\textbf" in line for line in first)
+    assert f"**{errors[0]:.4f}**" in (folder / "table.md").read_text()
 
 
-def test_a_finished_comparison_is_read_again_and_fits_nothing(plan: Plan, found: tuple[RatingComparison, Path]) -> None:
+def test_every_pair_is_tested_by_the_error(found: tuple[Comparison, Path]) -> None:
+    comparison, _ = found
+    assert {frozenset((pair.above, pair.below)) for pair in comparison.pairs} == {
+        frozenset(names) for names in (("biases", "biased_mf"), ("biases", "small"), ("biased_mf", "small"))
+    }
+    mean = {each.name: each.pooled("rating").mean("rmse") for each in comparison.contenders}
+    assert all(mean[pair.above] <= mean[pair.below] for pair in comparison.pairs)
+    assert {pair.metric for pair in comparison.pairs} == {"rmse"}
+
+
+def test_the_page_asks_who_predicts_best_and_shows_what_the_audit_found(found: tuple[Comparison, Path]) -> None:
+    comparison, folder = found
+    page = (folder / "report.html").read_text()
+    assert "Which model predicts best?" in page
+    assert f"{comparison.ranked[0].name} predicts best with rmse" in page
+    assert "Every held-out rating is predicted." in page
+    assert "training rows of the user" in page
+    assert "ranked against" not in page
+    assert "twin-items" in page  # everybody has rated everything
+    assert "twin-items" in {each["code"] for each in comparison.findings}
+
+
+def test_a_finished_comparison_is_read_again_and_fits_nothing(plan: Plan, found: tuple[Comparison, Path]) -> None:
     comparison, folder = found
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*/seed-*.safetensors")}
     again = run_plan(plan, out=folder)
-    assert isinstance(again, RatingComparison)
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/seed-*.safetensors")} == before
     assert sentences(again) == sentences(comparison)
-
-
-def test_who_predicts_every_rating_is_surely_below_and_nobody_is_below_an_equal(found: tuple[RatingComparison, Path]) -> None:
-    comparison = found[0]
-    one = comparison.raters[0]
-    right = dataclasses.replace(one, name="right", predicted=np.stack([comparison.test.rating] * 2))
-    gap, low, high = comparison.below(right, one)
-    assert gap == pytest.approx(float((comparison.by_seed(one, "rmse") ** 2).mean()))
-    assert 0 < low < gap < high
-    assert comparison.below(one, one) == (0.0, 0.0, 0.0)
-    told = dataclasses.replace(comparison, raters=(one, right), winner="right")
-    assert "right is below biases" in told.sentences()[1]
-    assert told.sentences()[1].endswith(": sure.")
 
 
 def test_a_model_that_cannot_take_part_is_named_with_the_reason(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from attlas.errors import ConfigError
 from attlas.evaluation.comparison import Comparison, Skipped
+from attlas.evaluation.rows import RowReport
 from attlas.page.charts import Chart, looks_of
 from attlas.page.comparison import comparison_frame, write_comparison
 from attlas.page.frame import render_frame
@@ -305,6 +307,28 @@ def test_the_best_so_far_counts_complete_trials_only() -> None:
     assert marks["marker"]["symbol"] == ["circle", "x-thin", "circle", "circle", "circle"]
     assert [row["validation value"] for row in chart.rows] == ["0.2000", "0.9000", "", "0.1000", "0.3000"]
     assert chart.rows[0]["settings"] == "solver.penalty = 0.5"
+
+
+def test_of_an_error_the_lowest_is_the_best_so_far() -> None:
+    tried = [{"number": n, "settings": {}, "value": value, "state": "complete"} for n, value in enumerate((0.5, 0.7, 0.4))]
+    chart = trials({"fm": tried}, looks_of([Entry("fm", report_of([0.5]))]), "logloss")
+    assert chart.figure["data"][0]["y"] == [0.5, 0.5, 0.4]
+
+
+def of_rows(name: str, off: float) -> Any:
+    """A contender whose predictions of four ratings are off by so much."""
+    made = RowReport.of("rating", np.zeros(4), np.full(4, off), np.arange(4))
+    return contender(name, {"rating": made}, valid=off)
+
+
+def test_of_an_error_the_lowest_stands_first_and_is_the_best() -> None:
+    found = comparison([of_rows("rough", 0.5), of_rows("fine", 0.25)], metric="rmse", protocols=("rating",))
+    table = standings(found, "rating")
+    assert [line.name for line in table.lines] == ["fine", "rough"]
+    assert table.metrics == ("rmse", "mae")
+    assert [table.is_best(line, "rmse") for line in table.lines] == [True, False]
+    assert answer(found).startswith("fine predicts best with rmse 0.2500 (95 % interval 0.2500 to 0.2500)")
+    assert [each.name for each in found.ranked] == ["fine", "rough"]
 
 
 def test_curves_of_different_lengths_share_a_table_and_ring_the_kept_epoch() -> None:

@@ -4,8 +4,8 @@ Of each run folder, or of each model fitted on a data set by its defaults, the b
 and each entry of their histories is really taken out. One line a model goes into results/faithfulness.jsonl, from which
 `docs/results.md` is made; a line that stands there for the same model, data, users and seed is not measured again.
 
-The data set is cut as leave-last-out; settings that differ from the defaults stand below, and are those of configs/ where there
-is a file for the set. Fitting vectors anew is dear: models that are asked so get the users of ``--fitted``.
+The data set is cut as leave-last-out, every row a choice but for models of ratings; settings that differ from the defaults
+stand below. Fitting vectors anew is dear: models that are asked so get the users of ``--fitted``.
 
     ATTLAS_DATA=... python benchmarks/faithfulness.py --data ml-100k/u.data.gz ease nais [--users 200] [--fitted 20]
     python benchmarks/faithfulness.py runs/delf runs/ease
@@ -35,15 +35,15 @@ from attlas.strangers import FITTED
 from attlas.telling import Terminal
 
 SEED = 1
-# What differs from a model's defaults: small sets want larger steps, and patience chooses the epochs.
-USUAL: dict[str, Any] = {"solver": {"learning_rate": 0.003}, "epochs": 40, "patience": 5}
-OWN_SOLVER: dict[str, Any] = {"epochs": 20, "patience": 5}
+# What differs from a model's defaults: larger steps, and patience chooses the epochs.
+USUAL: dict[str, Any] = {"solver": {"learning_rate": 0.003, "batch_size": 4096}, "epochs": 15, "patience": 3}
+OWN_SOLVER: dict[str, Any] = {"epochs": 15, "patience": 3}
 
 
 def fitted(name: str, data: str) -> Recommender:
     """A model on all choices of a table, or on its ratings where that is what it learns from."""
     told: dict[str, Any] = OWN_SOLVER if getattr(model_class(name), "Solvers", {}) else USUAL
-    made = attlas.fit(attlas.read(data_folder() / data), name, **told, seed=SEED)
+    made = attlas.fit(attlas.read(data_folder() / data), name, split="leave-last-out", **told, seed=SEED)
     assert isinstance(made, Recommender)
     return made
 

@@ -95,6 +95,14 @@ def test_an_item_is_never_taken_out_of_its_own_history(name):
     assert len(found.items) == len(found.fall) == 6
 
 
+@pytest.mark.parametrize("name", ["ease", "dacr", *SOLVING, *FITTING])
+def test_of_who_chose_the_item_alone_nothing_can_be_taken_out(name):
+    found = fitted(name).explain(None, "i4", history=["i4"], method="counterfactual")
+    assert found.history.height == 0
+    assert np.isfinite(found.explained)
+    assert found.sentence().startswith("i4: nothing in the history speaks for it")
+
+
 @pytest.mark.parametrize("name", ["ease", "delf", "ials", "neumf", "aimf"])
 def test_any_part_of_a_history_may_be_asked_about_the_empty_one_too(name):
     asker = asker_of(name)

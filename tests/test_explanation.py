@@ -294,7 +294,7 @@ def test_windows_name_the_shift_the_neighbour_and_the_ratings_that_add_most():
 def test_an_item_that_a_user_chose_was_come_across_and_expomf_says_how_likely_any_other_was():
     made = fitted("expomf")
     assert made.explain("u4", "i6").exposure.chance == 1.0
-    chance = float(made.model.exposure(torch.tensor([4]), torch.tensor([4])))
+    chance = made.model.exposure(torch.tensor([4]), torch.tensor([4])).item()
     assert made.explain("u4", "i4").exposure.chance == pytest.approx(chance)
     assert 0 < chance < 1
 

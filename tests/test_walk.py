@@ -151,6 +151,12 @@ def test_explain_takes_items_out_where_counterfactuals_are_asked_for(model: str,
     assert said.json["sentence"] in told
 
 
+def test_explain_draws_a_page_where_one_is_asked_for(runs: Path, command: Callable, tmp_path: Path) -> None:
+    said = command("explain", runs / "ease", "m17", "f4", "--plot", tmp_path / "why.html", "--json")
+    assert said.json["sentence"] in (tmp_path / "why.html").read_text()
+    assert f"drawn in {tmp_path / 'why.html'}" in said.err.replace("\n", "")
+
+
 def test_faithfulness_of_two_runs_is_a_sentence_each_and_a_file(runs: Path, command: Callable, tmp_path: Path) -> None:
     words = ("explain", runs / "ease", runs / "delf", "--faithfulness", "--users", "6")
     said = command(*words, "--out", tmp_path / "found.json", "--json")

@@ -219,6 +219,7 @@ def explain(
     context: option.Context = None,
     method: option.Method = None,
     top: Annotated[int, typer.Option(help="So many of the heaviest reasons.", min=1)] = 10,
+    plot: option.Plot = None,
     faithfulness: option.Faithfulness = False,
     users: option.DrawnUsers = 200,
     seed: option.DrawSeed = 1,
@@ -246,7 +247,8 @@ def explain(
         raise ConfigError("--out keeps what --faithfulness measures; for one explanation write --json > FILE")
     from attlas.cli.answering import explain_from_options
 
-    why = explain_from_options(run, words, history=_listed(history), context=context, method=method, top=top)
+    asked: dict[str, Any] = {"history": _listed(history), "context": context, "method": method, "top": top}
+    why = explain_from_options(run, words, **asked, plot=plot, tell=_terminal())
     return show.show_json(why.to_dict()) if as_json else show.show_explanation(why)
 
 

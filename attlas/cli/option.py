@@ -90,6 +90,7 @@ Faithfulness = Annotated[
 DrawnUsers = Annotated[int, typer.Option("--users", help="Of --faithfulness: how many users are drawn.", min=1)]
 DrawSeed = Annotated[int, typer.Option("--seed", help="Of --faithfulness: of the draw and of random order.")]
 FaithfulnessOut = Annotated[Path | None, _text("Of --faithfulness: write it to this .json file.")]
+Plot = Annotated[Path | None, _text("Draw the reasons into this .html file.")]
 Method = Annotated[
     str | None, _text("counterfactual: by how much the score falls without each item.", "what the model itself gives")
 ]

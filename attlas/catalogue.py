@@ -58,8 +58,17 @@ def _strangers(model: Any) -> str:
 
 
 def _explains(model: Any) -> str:
-    said = {"attention": "attention over histories", "contribution": "contribution of each history item"}
-    said |= {"popularity": "popularity", "none": "none (no history is weighed)"}
+    said = {
+        "attention": "attention over histories",
+        "contribution": "contribution of each history item",
+        "counterfactual": "counterfactual scores without each history item",
+        "pairs": "pairs of features, by what they add",
+        "deletion": "deletion of each pair of features",
+        "factors": "factors and biases, by what they add",
+        "windows": "windows of latent features, and neighbours' ratings",
+        "popularity": "popularity",
+        "none": "none (no history is weighed)",
+    }
     return said[reasons_of(model)]
 
 

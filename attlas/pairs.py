@@ -1,4 +1,4 @@
-"""Why this row: what each pair of its features weighed, scored and added, in the names that the data use.
+"""Pairs of features, in the names that the data use: those of one row, and what they add in the mean of many.
 
 Shapes: B rows, F fields, P pairs of them.
 """
@@ -6,100 +6,31 @@ Shapes: B rows, F fields, P pairs of them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import torch
 
-from attlas.answers import context_of
 from attlas.data.examples import ExampleInputs, Examples
 from attlas.data.fields import Features
 from attlas.data.inputs import Fields
 from attlas.errors import ConfigError
 from attlas.models.protocol import WeighingPairs
-from attlas.recommender import Recommender
+
+if TYPE_CHECKING:
+    from attlas.recommender import Recommender
 
 ROWS_AT_ONCE = 8192
 
 
-@dataclass(frozen=True, eq=False)
-class PairReasons:
-    """What stood behind one score of a model of feature fields.
-
-    Attributes:
-        item, title: the item that is explained.
-        score: what it is ranked by.
-        rest: the part of the score that no pair adds: the bias and the features by themselves.
-        unknown: the fields of the context of which nothing was known.
-        pairs: one row per pair of fields, what adds most, up or down, first: field, feature, other_field, other, attention,
-            score, contribution; the last is the product of the two before it.
-    """
-
-    item: str | int
-    title: str
-    score: float
-    rest: float
-    unknown: tuple[str, ...]
-    pairs: pl.DataFrame
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        facts = {name: getattr(self, name) for name in ("item", "title", "score", "rest")}
-        return facts | {"unknown": list(self.unknown), "pairs": self.pairs.to_dicts()}
-
-    def sentence(self, count: int = 3) -> str:
-        """One sentence for a person: the pairs that speak most for it."""
-        heaviest = self.pairs.filter(pl.col("contribution") > 0).sort("contribution", descending=True).head(count)
-        if heaviest.is_empty():
-            return f"{self.title}: no pair of features speaks for it"
-        rows = heaviest.iter_rows(named=True)
-        names = [f"{row['field']} {row['feature']} with {row['other_field']} {row['other']}" for row in rows]
-        return f"{self.title}: because of {', '.join(names)}"
-
-
-def explain_row(
-    recommender: Recommender,
-    user: str | int,
-    item: str | int,
-    *,
-    context: Mapping[str, Any] | None = None,
-    top: int | None = None,
-) -> PairReasons:
-    """Why an item has its score for a user in a context.
-
-    Args:
-        recommender: of a model that sums over pairs of features, such as AFM or FM.
-        user: an outside id; an unknown one is explained as such.
-        top: only so many of the pairs that add most, up or down.
-
-    Raises:
-        ConfigError: the model does not sum over pairs, or no field of the context has such a name.
-        UnknownId: the item is not known.
-    """
-    model = _weighing(recommender.model)
-    features, device = recommender.inputs.features, recommender.inputs.device
-    place = int(recommender.items.index_of([item])[0])
-    fields, unknown = context_of(recommender.scorer, context, 1)
-    asked = torch.from_numpy(recommender.users.find([user])).to(device)
-    row = features.pairs(asked, torch.tensor([place], device=device), fields)
-    with torch.inference_mode():
-        weight, score = (part[0].double().cpu().numpy() for part in model.weigh_pairs(row))
-        total = float(recommender.model(fields=row)[0])
-    names = features.said(row.index[0].tolist(), row.bags)
-    pairs = [
-        (features.names[i], names[i], features.names[j], names[j]) for i, j in itertools.combinations(range(len(names)), 2)
-    ]
+def named_pairs(features: Features, row: Fields) -> pl.DataFrame:
+    """Each pair of fields of one row by the names that the data use: field, feature, other_field, other."""
+    said = zip(features.names, features.said(row.index[0].tolist(), row.bags), strict=True)
+    pairs = [(*one, *other) for one, other in itertools.combinations(said, 2)]
     columns = ("field", "feature", "other_field", "other")
-    told = pl.DataFrame(pairs, schema=dict.fromkeys(columns, pl.String), orient="row")
-    frame = told.with_columns(attention=weight, score=score, contribution=weight * score)
-    ordered = frame.sort(pl.col("contribution").abs(), descending=True, maintain_order=True)
-    rest = total - float((weight * score).sum())
-    return PairReasons(
-        item, recommender.items.titles_of([place])[0], total, rest, tuple(unknown), ordered.head(top or len(frame))
-    )
+    return pl.DataFrame(pairs, schema=dict.fromkeys(columns, pl.String), orient="row")
 
 
 def average_pairs(recommender: Recommender, examples: Examples) -> pl.DataFrame:

@@ -21,10 +21,10 @@ from attlas.data.vocabulary import listed
 from attlas.errors import ArtefactError, ConfigError
 from attlas.explanation import Explanation
 from attlas.models import MODELS, model_class
-from attlas.reasons import explain_pair
+from attlas.reasons import asker_of, explain_score
 from attlas.scoring import DEFAULT_BUDGET, Scorer
 from attlas.settings import build
-from attlas.strangers import POPULAR, OpenScorer, one_row, score_strangers, way_of, welcome
+from attlas.strangers import POPULAR, OpenScorer, one_row, score_strangers, way_of
 
 Unknown = Literal["error", "popular", "learned"]
 
@@ -216,36 +216,32 @@ class Recommender:
         return best_items(self.items, score[None], k, hidden=hidden, ways=[way]).frame()
 
     def explain(
-        self, user: str | int | None, item: str | int, *, history: Sequence[str | int] | None = None, top: int | None = None
+        self,
+        user: str | int | None,
+        item: str | int,
+        *,
+        history: Sequence[str | int] | None = None,
+        context: Mapping[str, Any] | None = None,
+        method: Literal["counterfactual"] | None = None,
+        top: int | None = None,
     ) -> Explanation:
         """Why an item stands where it stands for a user, or for a stranger with the given history.
 
-        Users without training rows are strangers whose history is what was held out of them.
-
         Args:
-            user: an outside id; None for a stranger.
-            item: the item to explain.
+            user: an outside id; None for a stranger. Users without training rows are strangers by what was held out of them;
+                where labelled rows were learned from, an unknown user is explained as such.
             history: a stranger's items.
-            top: only so many of the heaviest entries.
+            context: where labelled rows were learned from, what is known of the moment, by the name of its field.
+            method: ``counterfactual``: the fall of the score without each entry of the history; None: what the model gives.
+            top: only so many of the heaviest reasons.
 
         Raises:
             UnknownId: the user or an item is not known.
-            ConfigError: neither or both of user and history are given.
+            ConfigError: neither or both of user and history are given, or the model knows no such context or method.
         """
-        if (user is None) == (history is None):
-            raise ConfigError("explain wants either a user or a stranger's history; give exactly one of them")
-        target = int(self.items.index_of([item])[0])
-        if user is not None:
-            index = int(self.users.index_of([user])[0])
-            if self.everybody.is_trained[index]:
-                return explain_pair(self.scorer, target, user=index, way="known user", top=top)
-            alone = self.chosen.counts_by_user[[index]]
-            chosen = alone.indices.astype(np.int64)
-        else:
-            chosen = np.unique(self.items.index_of(listed(history)))
-            alone = one_row(chosen, len(self.items))
-        scorer = welcome(self.scorer, alone) if len(chosen) else self.scorer
-        return explain_pair(scorer, target, chosen=chosen, way=self._way(chosen), top=top)
+        check_choices("error", context, self.inputs.given_features)
+        target, asker = int(self.items.index_of([item])[0]), asker_of(self, user, history)
+        return explain_score(self.scorer, target, asker, method=method, context=context, top=top)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write a run folder: whole, or not at all.

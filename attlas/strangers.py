@@ -167,7 +167,9 @@ def _long(values: np.ndarray, inputs: Inputs) -> Tensor:
     return torch.as_tensor(values, dtype=torch.int64, device=inputs.device)
 
 
-def fit_users(model: nn.Module, scorer: Scorer, chosen_SI: sparse.csr_array) -> nn.Module:
+def fit_users(
+    model: nn.Module, scorer: Scorer, chosen_SI: sparse.csr_array, *, negatives_N: np.ndarray | None = None
+) -> nn.Module:
     """The same model with the strangers for its users, whose vectors explain the given histories best.
 
     The loss is the pointwise one on the history and random other items, plus a Gaussian prior with the mean and spread of
@@ -177,10 +179,12 @@ def fit_users(model: nn.Module, scorer: Scorer, chosen_SI: sparse.csr_array) -> 
     Args:
         model: one that names its user tables; it is not changed.
         scorer: of that model.
-        chosen_SI: what each stranger has chosen, binary in sorted sparse rows, none of them empty.
+        chosen_SI: what each stranger has chosen, binary in sorted sparse rows; without ``negatives_N`` none of them empty.
+        negatives_N: items that none of them has chosen, the same for all; None draws them for each alone.
     """
     assert isinstance(model, Welcoming)
-    fitted = [_descend(model, scorer, chosen_SI[block]) for block in _blocks(chosen_SI, scorer.budget // PAIR_BYTES)]
+    blocks = _blocks(chosen_SI, scorer.budget // PAIR_BYTES)
+    fitted = [_descend(model, scorer, chosen_SI[block], negatives_N) for block in blocks]
     return _with_users(model, {name: torch.cat([rows[name] for rows in fitted]) for name in model.user_tables})
 
 
@@ -194,12 +198,14 @@ def _blocks(chosen_SI: sparse.csr_array, pairs: int) -> Iterator[slice]:
         first = past
 
 
-def _descend(model: nn.Module, scorer: Scorer, chosen_SI: sparse.csr_array) -> dict[str, Tensor]:
+def _descend(
+    model: nn.Module, scorer: Scorer, chosen_SI: sparse.csr_array, negatives_N: np.ndarray | None
+) -> dict[str, Tensor]:
     """The fitted rows of each user table, [S, D]."""
     priors = _priors(model, scorer)
     rows = {name: mean.repeat(chosen_SI.shape[0], 1) for name, (mean, _) in priors.items()}
     stranger = _with_users(model, rows, freeze=False)
-    owner, item, label_N = _pairs(chosen_SI, scorer.inputs)
+    owner, item, label_N = _pairs(chosen_SI, scorer.inputs, negatives_N)
     score = _scores_of(stranger, scorer, given_histories(scorer.inputs, chosen_SI, owner, item), item)
     tables = [getattr(stranger, name).weight for name in rows]
     optimizer = torch.optim.Adam(tables, lr=LEARNING_RATE)
@@ -226,13 +232,19 @@ def _priors(model: Any, scorer: Scorer) -> dict[str, tuple[Tensor, Tensor]]:
     return priors
 
 
-def _pairs(chosen_SI: sparse.csr_array, inputs: Inputs) -> tuple[np.ndarray, np.ndarray, Tensor]:
-    """Stranger, item and label of each pair: what was chosen and, drawn for each stranger alone, what was not."""
+def negatives_for(chosen: np.ndarray, num_items: int) -> np.ndarray:
+    """Items beside those chosen, drawn at random and equal for equal histories; none where all are chosen."""
+    others = np.setdiff1d(np.arange(num_items), chosen)
+    return np.random.default_rng(len(chosen)).choice(others, size=NEGATIVES * len(chosen)) if len(others) else others
+
+
+def _pairs(
+    chosen_SI: sparse.csr_array, inputs: Inputs, negatives_N: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, Tensor]:
+    """Stranger, item and label of each pair: what was chosen and, given or drawn for each stranger alone, what was not."""
     items, label = [], []
     for chosen in np.split(chosen_SI.indices.astype(np.int64), chosen_SI.indptr[1:-1]):
-        others = np.setdiff1d(np.arange(inputs.sizes.num_items), chosen)
-        rng = np.random.default_rng(len(chosen))
-        drawn = rng.choice(others, size=NEGATIVES * len(chosen)) if len(others) else others
+        drawn = negatives_for(chosen, inputs.sizes.num_items) if negatives_N is None else negatives_N
         items.append(np.concatenate([chosen, drawn]))
         label.append(np.arange(len(items[-1])) < len(chosen))
     owner = np.repeat(np.arange(len(items)), [len(pairs) for pairs in items])

@@ -13,9 +13,11 @@ from typing import Any
 from attlas.evaluation.metrics import ERRORS
 from attlas.evaluation.naming import metric_name
 from attlas.evaluation.protocols import PROTOCOLS
-from attlas.models import MODELS
+from attlas.models import MODELS, model_class
+from attlas.models.protocol import reads_history
 
 STRANGERS = Path(__file__).parent / "results/strangers.jsonl"
+FAITHFULNESS = Path(__file__).parent / "results/faithfulness.jsonl"
 PREDICTED = {
     "rating": "Every held-out rating is predicted (`rating`).",
     "label": "The label of every held-out row is predicted (`label`).",
@@ -46,6 +48,13 @@ on the test part.
 """
 
 
+FAITHFUL = """`benchmarks/faithfulness.py`: the best recommendation of each of some users drawn at random. *Agreement* is
+Spearman's rank correlation of an explanation's weights with the fall of the score without each entry, and its 95 % interval
+over users. *Deletion* is the mean fall while entries go, the heaviest first, in standard deviations of the user's scores: by
+the model's own weights / by the falls themselves / by popularity / at random. What it means stands in
+[how to say why](how-to/explain.md#are-these-reasons-true)."""
+
+
 def make_page(sets: Mapping[str, Tables], cells: Mapping[str, Tables]) -> str:
     """The whole page.
 
@@ -64,7 +73,7 @@ def make_page(sets: Mapping[str, Tables], cells: Mapping[str, Tables]) -> str:
         if "not_run" in tables
     ]
     parts.append("## Sets that were not run\n\n" + "\n".join(absent) + "\n" if absent else "")
-    parts += strangers() + made_with(cells.values())
+    parts += strangers() + faithful() + made_with(cells.values())
     return "\n".join(part.strip("\n") + "\n" for part in parts if part)
 
 
@@ -241,6 +250,45 @@ def strangers() -> list[str]:
     users, source = (next(iter(last.values()))[name] for name in ("users", "data"))
     said = f"`benchmarks/strangers.py` on {source}, {users:,} test users, one seed: NDCG@10 under `full` and its 95 % interval."
     return ["## Users held out whole", said, table(["model", "as strangers", "way", "known"], rows)]
+
+
+def faithful() -> list[str]:
+    """The section on explanations, from the last line of benchmarks/faithfulness.py for each data set and model."""
+    lines = [json.loads(line) for line in FAITHFULNESS.read_text().splitlines()] if FAITHFULNESS.exists() else []
+    last = {(line["data"], line["report"]["model"]): line for line in lines}
+    parts = [
+        "## Do explanations agree with what removing their reasons does?",
+        FAITHFUL,
+    ]
+    for data in dict.fromkeys(line["data"] for line in lines):
+        rows = [_faithful_row(model, last.get((data, model))) for model in MODELS if reads_history(model_class(model))]
+        columns = ["model", "weights", "users", "agreement", "popularity", "random", "deletion"]
+        parts += [f"On {data}:", table(columns, rows)]
+        warned = [last[data, model]["report"] for model in MODELS if (data, model) in last]
+        parts.append("\n".join(f"- {report['sentence']}" for report in warned if not report["agrees"]))
+    return [part for part in [*parts, "" if lines else "Not run."] if part]
+
+
+def _faithful_row(model: str, line: Tables | None) -> list[str]:
+    if line is None:
+        return [MODELS[model], "not run", *[""] * 5]
+    report = line["report"]
+    own, *beside = (report["agreement"][order] for order in ("own", "popularity", "random"))
+    figure = "1 by definition" if report["method"] == "counterfactual" else _spanned(own)
+    orders = ("own", "exact", "popularity", "random")
+    areas = joined(f"{report['deletion'][order]['value']:.2f}" for order in orders)
+    return [
+        MODELS[model],
+        report["method"],
+        f"{report['users']:,}",
+        figure,
+        *(f"{each['value']:.2f}" for each in beside),
+        areas,
+    ]
+
+
+def _spanned(figure: Tables) -> str:
+    return f"{figure['value']:.2f} ({figure['low']:.2f} to {figure['high']:.2f})"
 
 
 def made_with(cells: Iterable[Tables]) -> list[str]:

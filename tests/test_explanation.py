@@ -1,13 +1,19 @@
+import json
+import re
+
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from attlas.data.inputs import Sizes
 from attlas.errors import ConfigError, UnknownId
 from attlas.explanation import Explanation, Exposure
+from attlas.models import MODELS, model_class
 from attlas.models.delf import DELF
+from attlas.models.protocol import reads_history, reasons_of
 from attlas.recommender import Recommender
-from tests.toy import fitted, two_tastes
+from tests.toy import fitted, rated_tastes, two_tastes
 
 
 def history_of(user: int) -> set[str]:
@@ -157,18 +163,140 @@ def test_a_sentence_names_no_reason_that_speaks_against_the_item():
 
 
 def test_an_explanation_is_ready_for_json():
-    assert spoken("attention").to_dict() == {
-        "item": "c",
-        "title": "Contact",
-        "score": 1.5,
-        "way": "known user",
-        "method": "attention",
-        "history": [
-            {"item": "a", "title": "Alien", "weight": 0.754},
-            {"item": "b", "title": "Brazil", "weight": 0.246},
-        ],
-        "audience": None,
-    }
+    told = spoken("attention").to_dict()
+    history = [{"item": "a", "title": "Alien", "weight": 0.754}, {"item": "b", "title": "Brazil", "weight": 0.246}]
+    said = {"item": "c", "title": "Contact", "score": 1.5, "way": "known user", "method": "attention", "history": history}
+    assert {name: told[name] for name in said} == said
+    assert told["reasons"][1] == {"kind": "history", "reason": "Brazil", "weight": 0.246}
+    assert told["sentence"] == "Contact: because of Alien, Brazil"
+    assert [name for name, value in told.items() if value is None] == [
+        "explained", "rest", "audience", "pairs", "factors", "shifts", "neighbours", "ratings", "exposure",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_explains_in_one_form(name):
+    found = fitted(name).explain("u4", "i4")
+    told = found.to_dict()
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert list(told) == list(spoken("attention").to_dict())
+    assert found.method == reasons_of(model_class(name))
+    assert found.reasons.columns == ["kind", "reason", "weight"]
+    assert found.reasons.height > 0
+    assert found.sentence().startswith("i4: ")
+    assert len(found.sentence()) > len("i4: because of i1")
+    drawn = found.figure(5)["data"][0]
+    assert drawn["x"] == found.reasons.sort(pl.col("weight").abs(), descending=True)["weight"].head(5).to_list()[::-1]
+    assert found.score == pytest.approx(fitted(name).scorer.score(np.array([4]), np.array([4])).item(), rel=1e-5, abs=1e-6)
+
+
+@torch.no_grad()
+def rest_of(name: str) -> float:
+    """What is in the score of user 4 and item 4 beside all reasons, from the model's own parameters."""
+    model, four = fitted(name).model, torch.tensor([4])
+    match name:
+        case "fism":
+            return float(model.item_bias[4])
+        case "fm" | "afm":
+            return float(model.factors.bias + model.factors(fitted(name).inputs.features.pairs(four, four)).linear())
+        case "aimf":
+            product = model.user_embedding.weight[4] @ model.item_embedding.weight[4, : model.config.dim]
+            return float(model.mean + model.user_bias.weight[4] + model.item_bias.weight[4] + product)
+    return 0.0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_reasons_that_add_up_do_so_and_what_is_beside_them_is_known(name):
+    found = fitted(name).explain("u4", "i4")
+    adds_up = found.method in ("contribution", "pairs", "factors", "windows")
+    assert (found.rest is not None) == adds_up
+    if adds_up:
+        assert found.reasons["weight"].sum() + found.rest == pytest.approx(found.explained, rel=1e-5, abs=1e-5)
+        assert found.rest == pytest.approx(rest_of(name), rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if reads_history(model_class(name))])
+def test_counterfactuals_say_by_how_much_the_score_would_fall_without_each_item(name):
+    found = fitted(name).explain("u4", "i4", method="counterfactual")
+    assert found.method == "counterfactual"
+    assert set(found.history["item"]) == {f"i{item}" for item in fitted(name).inputs.train.by_user[[4]].indices}
+    assert found.history["weight"].is_sorted(descending=True)
+    heaviest, weight = found.history.select("item", "weight").row(0)
+    said = f"without {heaviest} it would score {found.explained - weight:.4g}, not {found.explained:.4g}"
+    assert (said if weight > 0 else "nothing in the history speaks for it") in found.sentence()
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("ease", ""),
+        ("delf", "the user's own vector stays as it is"),
+        ("ials", r"of the vector that solves for the history; the vector from training scores .*"),
+        ("neumf", r"of a vector fitted to the history; the vector from training scores .*"),
+    ],
+)
+def test_counterfactuals_say_whose_vector_they_are_of(name, note):
+    assert re.fullmatch(note, fitted(name).explain("u4", "i4", method="counterfactual").note)
+
+
+@pytest.mark.parametrize("name", ["ease", "fism", "itemknn"])
+def test_an_entry_adds_what_the_score_loses_without_it_where_scores_are_plain_sums(name):
+    if name == "fism" and fitted(name).model.config.normalisation:
+        pytest.skip("a shorter history is divided by less")
+    own, exact = (fitted(name).explain("u4", "i4", method=method).history.sort("item") for method in (None, "counterfactual"))
+    np.testing.assert_allclose(own["weight"], exact["weight"], atol=1e-6)
+
+
+def test_another_method_is_refused():
+    with pytest.raises(ConfigError, match="method='shapley'; expected 'counterfactual', or None"):
+        fitted("ease").explain("u4", "i4", method="shapley")
+
+
+def test_a_run_of_interactions_knows_no_context():
+    with pytest.raises(ConfigError, match="this run learned from interactions and knows no context"):
+        fitted("ease").explain("u4", "i4", context={"hour": 2})
+
+
+@pytest.mark.parametrize("name", ["mf", "gmf", "ials", "expomf", "biased_mf"])
+def test_dimensions_and_biases_sum_to_the_score_and_name_what_stands_highest_there(name):
+    found = fitted(name).explain("u4", "i4")
+    assert found.factors["weight"].sum() == pytest.approx(found.score, rel=1e-5, abs=1e-5)
+    model = fitted(name).model
+    dims = getattr(model.config, "gmf_dim", None) or model.config.embedding_dim
+    assert found.factors.filter(pl.col("like") != "").height == dims
+    assert set(", ".join(found.factors.filter(pl.col("like") != "")["like"]).split(", ")) <= history_of(4)
+    dim = int(found.factors.filter(pl.col("like") != "")["factor"][0].removeprefix("dimension "))
+    like = found.factors.filter(pl.col("factor") == f"dimension {dim}")["like"].item().split(", ")
+    tables = [table.weight for kind, table in model.named_modules() if kind in ("user_embedding", "item_embedding")]
+    if len(tables) == 2:
+        user, items = (table.detach() for table in tables)
+        stands = {item: float(user[4, dim] * items[int(item[1:]), dim]) for item in history_of(4)}
+        assert like == sorted(stands, key=lambda item: -stands[item])[:3]
+
+
+def test_a_sentence_of_factors_says_what_each_of_the_heaviest_adds():
+    factors = pl.DataFrame({"factor": ["dimension 3", "the item's bias"], "like": ["Alien", ""], "weight": [0.4, 0.1]})
+    spoken_of = Explanation("c", "Contact", 0.5, "known user", "factors", pl.DataFrame(), explained=0.5, factors=factors)
+    said = "Contact: of 0.5, dimension 3, in which it is like Alien, adds 0.4, the item's bias adds 0.1"
+    assert spoken_of.sentence() == said
+
+
+def test_windows_name_the_shift_the_neighbour_and_the_ratings_that_add_most():
+    found = fitted("aimf").explain("u4", "i4")
+    assert set(found.history["item"]) == {f"i{item}" for item in rated_tastes().train.by_user[[4]].indices}
+    assert "u4" not in set(found.ratings.filter(pl.col("item") == "i4")["user"])
+    assert found.ratings.columns == ["user", "item", "title", "rating", "weight"]
+    by_user = found.neighbours.filter(pl.col("user") == "u4")["weight"].item()
+    assert found.history["weight"].sum() == pytest.approx(by_user, rel=1e-4, abs=1e-6)
+    assert f"those of {found.neighbours['user'][0]}, " in found.sentence()
+
+
+def test_an_item_that_a_user_chose_was_come_across_and_expomf_says_how_likely_any_other_was():
+    made = fitted("expomf")
+    assert made.explain("u4", "i6").exposure.chance == 1.0
+    chance = made.model.exposure(torch.tensor([4]), torch.tensor([4])).item()
+    assert made.explain("u4", "i4").exposure.chance == pytest.approx(chance)
+    assert 0 < chance < 1
 
 
 def test_a_model_of_exposure_tells_what_was_never_seen_from_what_is_not_liked():

@@ -29,14 +29,14 @@ FLOORS: list[set[str]] = [
     {"data"},
     {"models"},
     {"scoring", "strangers", "training"},
-    {"recommender", "artefact", "answers", "reasons", "explanation", "pairs", "catalogue", "evaluation"},
+    {"recommender", "artefact", "answers", "reasons", "explanation", "counterfactual", "pairs", "catalogue", "evaluation"},
     {"loading", "experiment", "starting", "trial", "final", "runner", "export"},
     {"search"},
     {"comparing", "auditing", "faithfulness", "demo", "page"},
     {"cli", "web", "__main__"},
 ]
 FACADE_FLOOR = 9  # what `import attlas` offers comes from floor 8 at the highest
-RECOMMENDER = {"recommender", "artefact", "answers", "reasons", "explanation", "pairs", "catalogue"}
+RECOMMENDER = {"recommender", "artefact", "answers", "reasons", "explanation", "counterfactual", "pairs", "catalogue"}
 SIDEWAYS = {(one, other) for one in RECOMMENDER for other in RECOMMENDER}
 SIDEWAYS |= {(room, "errors") for room in FLOORS[0]}
 STAGES = ("loading", "experiment", "starting", "trial", "final", "runner")  # each knows those before it

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 import attlas
+from attlas.answers import context_of
 from attlas.data.examples import ExampleInputs, Examples
 from attlas.data.labelled import Layout, read_examples
 from attlas.data.labelling import labelled_rows
 from attlas.errors import ConfigError
 from attlas.evaluation.metrics import label_auc
 from attlas.models.afm import AFM
-from attlas.pairs import average_pairs, contributions, explain_row, heat_map
+from attlas.pairs import average_pairs, contributions, heat_map
 from attlas.runner import fit
 from attlas.training.fit import Descent
 from attlas.training.fit import fit as train
@@ -46,7 +47,7 @@ def made(request: pytest.FixtureRequest, rows: Examples) -> Any:
 
 
 def test_pairs_are_named_and_add_up_to_the_score(made):
-    reasons = explain_row(made, 3, 5, context={"hour": 2, "noise": 1})
+    reasons = made.explain(3, 5, context={"hour": 2, "noise": 1})
     assert reasons.pairs.height == 10
     assert set(reasons.pairs.filter(pl.col("other_field") == "hour")["other"]) == {"2"}
     assert reasons.score == pytest.approx(reasons.rest + reasons.pairs["contribution"].sum(), abs=1e-5)
@@ -56,7 +57,7 @@ def test_pairs_are_named_and_add_up_to_the_score(made):
 
 
 def test_what_adds_most_comes_first_and_the_rest_can_be_left_out(made):
-    every, few = (explain_row(made, 3, 5, context={"hour": 2}, top=top) for top in (None, 2))
+    every, few = (made.explain(3, 5, context={"hour": 2}, top=top) for top in (None, 2))
     assert (np.diff(every.pairs["contribution"].abs()) <= 0).all()
     assert few.pairs.equals(every.pairs.head(2))
     assert few.unknown == ("noise",)
@@ -74,7 +75,7 @@ def test_the_pair_that_decides_adds_most_in_the_mean(made, rows):
 
 def test_a_sentence_names_the_pairs_that_speak_for_it(made):
     best = made.recommend([3], k=1, context={"hour": 2, "noise": 1}, exclude_seen=False)["item"][0]
-    said = explain_row(made, 3, best, context={"hour": 2, "noise": 1}).sentence(1)
+    said = made.explain(3, best, context={"hour": 2, "noise": 1}).sentence(1)
     assert said.startswith(f"{best}: because of ")
     assert " with " in said
 
@@ -89,10 +90,32 @@ def test_a_heat_map_has_every_pair_twice_and_nothing_on_its_diagonal(made, rows)
     assert drawn["x"] == drawn["y"]
 
 
-def test_models_that_do_not_sum_over_pairs_are_refused(rows):
-    nfm = fit(rows, "nfm", config={"embedding_dim": 4, "layers": (4,)}, solver=QUICK["solver"], epochs=1)
-    with pytest.raises(ConfigError, match="NFM does not sum over pairs of features; AFM and FM do"):
-        explain_row(nfm, 3, 5)
+def deep(rows: Examples, name: str) -> Any:
+    config = {"embedding_dim": 4, "layers": (4,), "dropout": 0.0}
+    return fit(rows, name, config=config, solver=QUICK["solver"], epochs=2)
+
+
+@pytest.mark.parametrize("name", ["nfm", "deepfm"])
+def test_networks_above_pairs_are_explained_by_what_is_lost_without_each_pair(name, rows):
+    made = deep(rows, name)
+    found = made.explain(3, 5, context={"hour": 2, "noise": 1})
+    assert (found.method, found.rest, found.pairs.height) == ("deletion", None, 10)
+    assert found.pairs.columns == ["field", "feature", "other_field", "other", "contribution"]
+    assert found.score == pytest.approx(made.scorer.score_all(np.array([3]), moment(made))[0, 5], abs=1e-4)
+    with pytest.raises(ConfigError, match="does not sum over pairs of features; AFM and FM do"):
+        average_pairs(made, rows)
+
+
+def moment(made: Any) -> Any:
+    return context_of(made.scorer, {"hour": 2, "noise": 1}, 1)[0]
+
+
+def test_who_is_unknown_is_explained_as_such(made):
+    found = made.explain(99, 5, context={"hour": 2, "noise": 1})
+    assert found.way == "unknown user"
+    assert {"unknown"} == set(found.pairs.filter(pl.col("field") == "user")["feature"])
+    ranked = made.recommend([99], k=8, context={"hour": 2, "noise": 1}, unknown="learned")
+    assert found.score == pytest.approx(ranked.filter(pl.col("item") == 5)["score"][0], abs=1e-4)
 
 
 def test_the_command_line_explains_in_context(made, tmp_path, command):

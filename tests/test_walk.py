@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +141,29 @@ def test_explain_names_films_of_the_users_own_history(
 def test_explain_names_what_a_stranger_has_chosen(model: str, runs: Path, command: Callable) -> None:
     said = command("explain", runs / model, "f1", "--history", "f4,f10,f7", "--json")
     assert {row["item"] for row in said.json["history"]} == {"f4", "f10", "f7"}
+
+
+@BOTH
+def test_explain_takes_items_out_where_counterfactuals_are_asked_for(model: str, runs: Path, command: Callable) -> None:
+    said = command("explain", runs / model, "m17", "f4", "--method", "counterfactual", "--top", "2", "--json")
+    assert (said.json["method"], len(said.json["history"])) == ("counterfactual", 2)
+    told = command("explain", runs / model, "m17", "f4", "--method", "counterfactual", "--top", "2").out
+    assert said.json["sentence"] in told
+
+
+def test_explain_draws_a_page_where_one_is_asked_for(runs: Path, command: Callable, tmp_path: Path) -> None:
+    said = command("explain", runs / "ease", "m17", "f4", "--plot", tmp_path / "why.html", "--json")
+    assert said.json["sentence"] in (tmp_path / "why.html").read_text()
+    assert f"drawn in {tmp_path / 'why.html'}" in said.err.replace("\n", "")
+
+
+def test_faithfulness_of_two_runs_is_a_sentence_each_and_a_file(runs: Path, command: Callable, tmp_path: Path) -> None:
+    words = ("explain", runs / "ease", runs / "delf", "--faithfulness", "--users", "6")
+    said = command(*words, "--out", tmp_path / "found.json", "--json")
+    assert [report["model"] for report in said.json] == ["ease", "delf"]
+    assert json.loads((tmp_path / "found.json").read_text()) == said.json
+    told = command(*words).out
+    assert all(report["sentence"] in told for report in said.json)
 
 
 def test_models_lists_every_model_and_one_in_full(command: Callable) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from attlas.errors import ConfigError
 from attlas.explanation import Explanation
 from attlas.export import export_recommendations
-from attlas.pairs import PairReasons, explain_row
+from attlas.page.why import write_why
 from attlas.recommender import load
 from attlas.telling import Teller
 
@@ -66,24 +66,27 @@ def said_of(context: list[str]) -> dict[str, str]:
     return {name.strip(): text.strip() for name, _, text in parts}
 
 
-def explain_pairs_from_options(run: Path, words: list[str], *, context: list[str], top: int) -> PairReasons:
-    """Why an item, for a user in a context, by pairs of features.
-
-    Raises:
-        ConfigError: not one user and one item, or a model that does not sum over pairs.
-    """
-    if len(words) != 2:
-        raise ConfigError(f"got {' '.join(words)!r}; expected USER ITEM with --context")
-    return explain_row(load(run), words[0], words[1], context=said_of(context), top=top)
-
-
-def explain_from_options(run: Path, words: list[str], *, history: list[str] | None, top: int) -> Explanation:
-    """Why an item, for a user or for a stranger.
+def explain_from_options(
+    run: Path,
+    words: list[str],
+    *,
+    history: list[str] | None,
+    context: list[str] | None,
+    method: Any,
+    top: int,
+    plot: Path | None,
+    tell: Teller,
+) -> Explanation:
+    """Why an item, for a user, perhaps in a context, or for a stranger; with ``plot`` drawn as a page, too.
 
     Raises:
         ConfigError: not one user and one item, nor one item and a history.
     """
     if len(words) != (2 if history is None else 1):
         raise ConfigError(f"got {' '.join(words)!r}; expected USER ITEM, or ITEM with the --history of a stranger")
-    user = words[0] if history is None else None
-    return load(run).explain(user, words[-1], history=history, top=top)
+    user, said = words[0] if history is None else None, said_of(context) if context else None
+    why = load(run).explain(user, words[-1], history=history, context=said, method=method, top=top)
+    if plot is not None:
+        for sentence in [*write_why(why, plot), f"drawn in {plot}"]:
+            tell.say(sentence)
+    return why

@@ -215,35 +215,42 @@ def similar(
 @app.command()
 def explain(
     run: option.Run,
-    words: Annotated[
-        list[str],
-        typer.Argument(metavar="[USER] ITEM", help="A user and an item; with --history the item alone.", show_default=False),
-    ],
+    words: option.Asked = None,
     history: option.History = None,
     context: option.Context = None,
+    method: option.Method = None,
     top: Annotated[int, typer.Option(help="So many of the heaviest reasons.", min=1)] = 10,
+    plot: option.Plot = None,
+    faithfulness: option.Faithfulness = False,
+    users: option.DrawnUsers = 200,
+    seed: option.DrawSeed = 1,
+    out: option.FaithfulnessOut = None,
     as_json: option.Json = False,
 ) -> None:
-    """Why an item is recommended: the entries of the history and their weights.
+    """Why an item is recommended: what of the history, which features or which dimensions weigh how much.
 
     Examples: [bold]attlas explain demo/delf m17 f42[/bold]
 
-    [bold]attlas explain demo/delf f42 --history f4,f10,f77[/bold]
+    [bold]attlas explain demo/delf f42 --history f4,f10,f77 --method counterfactual[/bold]
 
-    With [bold]--context hour=8[/bold], of a run on feature fields: which pairs of features decided.
+    [bold]attlas explain runs/afm 421 17 --context weather=sunny[/bold], of a run on feature fields
+
+    [bold]attlas explain demo/delf demo/ease --faithfulness[/bold]: are these reasons what they seem?
     """
-    from attlas.cli.answering import explain_from_options, explain_pairs_from_options
+    words = words or []
+    if faithfulness:
+        from attlas.cli.faithful import measure_faithfulness
 
-    if context is not None:
-        return show.show_pairs(explain_pairs_from_options(run, words, context=context, top=top), as_json=as_json)
-    found = explain_from_options(run, words, history=_listed(history), top=top)
-    if as_json:
-        return show.show_json(found.to_dict())
-    show.show_sentences([found.sentence(), f"score {found.score:.4f}, {found.way}, weights are {found.method}"])
-    show.show_table(found.history.to_dicts(), ("item", "title", "weight"), title="History")
-    if found.audience is not None:
-        show.show_table(found.audience.to_dicts(), ("user", "weight"), title="Others who chose it")
-    return None
+        said = {"history": history, "context": context, "method": method}
+        found = measure_faithfulness([run, *map(Path, words)], said, users=users, seed=seed, out=out, tell=_terminal())
+        return show.show_json([each.to_dict() for each in found]) if as_json else show.show_faithfulness(found)
+    if out is not None:
+        raise ConfigError("--out keeps what --faithfulness measures; for one explanation write --json > FILE")
+    from attlas.cli.answering import explain_from_options
+
+    asked: dict[str, Any] = {"history": _listed(history), "context": context, "method": method, "top": top}
+    why = explain_from_options(run, words, **asked, plot=plot, tell=_terminal())
+    return show.show_json(why.to_dict()) if as_json else show.show_explanation(why)
 
 
 def _listed(text: str | None) -> list[str] | None:

@@ -78,6 +78,24 @@ Context = Annotated[
     list[str] | None,
     typer.Option("--context", help="What is known of the moment: weather=sunny; may be repeated.", show_default=False),
 ]
+Asked = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[USER] ITEM",
+        help="A user and an item; with --history the item alone; with --faithfulness further runs.",
+        show_default=False,
+    ),
+]
+Faithfulness = Annotated[
+    bool, typer.Option("--faithfulness", help="Measure whether reasons are what happens when they are taken away.")
+]
+DrawnUsers = Annotated[int, typer.Option("--users", help="Of --faithfulness: how many users are drawn.", min=1)]
+DrawSeed = Annotated[int, typer.Option("--seed", help="Of --faithfulness: of the draw and of random order.")]
+FaithfulnessOut = Annotated[Path | None, _text("Of --faithfulness: write it to this .json file.")]
+Plot = Annotated[Path | None, _text("Draw the reasons into this .html file.")]
+Method = Annotated[
+    str | None, _text("counterfactual: by how much the score falls without each item.", "what the model itself gives")
+]
 Candidates = Annotated[str | None, _text("Rank these items only, separated as in --history.")]
 
 TABLE: dict[str, Any] = {

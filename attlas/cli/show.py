@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 PIPED_WIDTH, INDENT = 140, 4  # characters
+TABLES = {
+    "history": "History",
+    "audience": "Others who chose it",
+    "pairs": "Pairs of features",
+    "factors": "Latent dimensions and biases",
+    "shifts": "Shifts of the item's features",
+    "neighbours": "Users, by what their ratings add",
+    "ratings": "Ratings, by what they add",
+}
 
 
 def show_json(value: Any) -> None:
@@ -52,14 +61,29 @@ def show_blocks(blocks: Sequence[tuple[str, Sequence[str]]]) -> None:
         console.print()
 
 
-def show_pairs(found: Any, *, as_json: bool) -> None:
-    """What each pair of features added to a score."""
-    if as_json:
-        return show_json(found.to_dict())
-    unknown = f", unknown: {', '.join(found.unknown)}" if found.unknown else ""
-    show_sentences([found.sentence(), f"score {found.score:.4f}, of which {found.rest:.4f} is no pair's{unknown}"])
-    columns = ("field", "feature", "other_field", "other", "attention", "score", "contribution")
-    return show_table(found.pairs.to_dicts(), columns, title="Pairs of features")
+def show_explanation(found: Any) -> None:
+    """The sentence, what the weights are, and a table of each kind of reasons that there is."""
+    from attlas.explanation import METHODS
+
+    beside = "" if found.rest is None else f", of which {found.rest:.4f} is beside them"
+    unknown = f"; unknown: {', '.join(found.unknown)}" if found.unknown else ""
+    facts = f"score {found.score:.4f}, {found.way}; weights: {found.method}, {METHODS[found.method]}{beside}{unknown}"
+    show_sentences([found.sentence(), facts, *filter(None, [found.note])])
+    for name, heading in TABLES.items():
+        table = getattr(found, name)
+        if table is not None and len(table):
+            show_table(table.to_dicts(), table.columns, title=heading)
+    if found.exposure is not None and len(found.exposure.communities):
+        communities = found.exposure.communities
+        show_table(communities.to_dicts(), communities.columns, title="Communities, and how likely each comes across it")
+
+
+def show_faithfulness(found: Sequence[Any]) -> None:
+    """One row and one sentence a model."""
+    rows = [report.row() for report in found]
+    show_table(rows, tuple(rows[0]), title="Do reasons agree with what happens without them?")
+    show_sentences(["deletion, insertion: areas in standard deviations, by own / exact / popularity / random order", ""])
+    show_sentences([report.sentence() for report in found])
 
 
 def show_sentences(sentences: Sequence[str]) -> None:

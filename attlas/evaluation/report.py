@@ -118,7 +118,7 @@ class Report:
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
         """Where the mean would lie with other users like these: a percentile bootstrap over users, equal in every run."""
         if (name, level) not in self._intervals:
-            self._intervals[name, level] = _bootstrap_mean(self._defined(name), level)
+            self._intervals[name, level] = bootstrap_mean(self._defined(name), level)
         return self._intervals[name, level]
 
     def to_dict(self) -> dict[str, Any]:
@@ -201,7 +201,8 @@ def _figures(report: Report | RowReport) -> dict[str, float]:
     return {name: report.mean(name) for name in report.per_user} | {name: of.value for name, of in report.overall.items()}
 
 
-def _bootstrap_mean(values: np.ndarray, level: float) -> tuple[float, float]:
+def bootstrap_mean(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The ends of the interval of a mean over users, by percentile bootstrap, equal in every run."""
     if len(values) < 2:
         only = float(np.mean(values))
         return only, only

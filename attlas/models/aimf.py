@@ -227,6 +227,8 @@ class AIMF(nn.Module):
 
         Under readings that do not slide, what each entry adds, or all of it at once, [B, 1].
         """
+        if not self.config.implicit:
+            return self.mean.new_zeros(len(user), 1)
         each_B = torch.arange(len(user), device=user.device)
         codes = self.encode_user(user, observed)[:, self.plain :], self.encode_item(item, observed)[:, self.plain :]
         return self.config.implicit * self.slide(codes[0], each_B, codes[1], each_B)
@@ -240,6 +242,8 @@ class AIMF(nn.Module):
 
     def neighbours(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
         """What the ratings of each user add to the rating of each pair by self-attention, the asker's own included, [B, U]."""
+        if not self.config.explicit:
+            return self.mean.new_zeros(len(user), len(self.user_bias.weight))
         matrix, weight_BU, word_BS = self._heard(user, item, observed)
         return weight_BU * (word_BS @ self.user_attention.project(matrix, observed.count("user")).T)
 

@@ -33,6 +33,7 @@ class BiasedMF(nn.Module):
     """The rating is the mean of all, what the user and the item stand off from it, and how they go together."""
 
     task: ClassVar[Literal["rating"]] = "rating"
+    reasons: ClassVar[Literal["factors"]] = "factors"
 
     @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
     class Config:
@@ -82,6 +83,12 @@ class BiasedMF(nn.Module):
     def match(self, user_code: Tensor, item_code: Tensor) -> Tensor:
         """Their inner product; leading dimensions broadcast."""
         return (user_code * item_code).sum(-1)
+
+    def by_factor(self, user: Tensor, item: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """q_id p_ud of each dimension, [B, D], and mu and both biases, [B] each."""
+        biases = {"the user's bias": self.user_bias(user)[:, 0], "the item's bias": self.item_bias(item)[:, 0]}
+        product_BD = self.user_embedding(user) * self.item_embedding(item)
+        return product_BD, {"the mean of all": self.mean.expand(len(user)), **biases}
 
     def begin(self, data: Inputs) -> None:
         """mu is the mean of the training ratings, whatever trains the rest."""

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from attlas.data.inputs import Crossed, Fields, Sizes
 from attlas.models.factors import BatchNorm, Entries, Factors
 from attlas.models.layers import linear
-from attlas.ops.fields import field_sum
+from attlas.ops.fields import field_sum, pair_places
 from attlas.spaces import Choice, Space, Span
 
 SHARED = 4  # times that a batch names a feature in the mean, from which on its share of the first layer is made once
@@ -109,6 +109,23 @@ class DeepFM(nn.Module):
                 above_BK = layer(hidden_BK)
             hidden_BK = self.dropout(norm(above_BK.to(first_BK.dtype)).relu())
         return self.head(hidden_BK).squeeze(-1)
+
+    def lose_pairs(self, fields: Fields) -> Tensor:
+        """What is lost without each pair of fields, [B, P]: its product, and what the network makes of the two only together.
+
+        The latter is y_DNN less that without either field's vector, each loss of one alone taken off: a second difference.
+        """
+        entries, (one_P, other_P) = self.factors(fields), pair_places(fields.index)
+        vector_BFD = entries.vector[entries.index]
+        block_FKD = self.first.weight.unflatten(1, (len(self.field_sizes), -1)).transpose(0, 1)
+        share_BFK = torch.einsum("bfd,fkd->bfk", vector_BFD, block_FKD)
+        whole_B1K = share_BFK.sum(1, keepdim=True) + self.first.bias
+        one_BPK, other_BPK = share_BFK[:, one_P], share_BFK[:, other_P]
+        whole_B1, *less = (
+            self.judge(first.flatten(0, 1)).view(first.shape[:2])
+            for first in (whole_B1K, whole_B1K - one_BPK, whole_B1K - other_BPK, whole_B1K - one_BPK - other_BPK)
+        )
+        return (vector_BFD[:, one_P] * vector_BFD[:, other_P]).sum(-1) + whole_B1 - less[0] - less[1] + less[2]
 
     def score_catalogue(self, fields: Crossed) -> Tensor:
         """Context and items through the first layer once each, then the network on every sum of the two, [V, I]."""

@@ -149,8 +149,11 @@ class ExpoMF(nn.Module):
 
     def exposure(self, user: Tensor, item: Tensor) -> Tensor:
         """p_ui, how likely each user came across an item that they did not choose, [B]."""
-        score_B = (self.user_embedding(user) * self.item_embedding(item)).sum(-1)
-        return self.log_odds(self.odds_at_zero(self.prior_I[item]), score_B).sigmoid()
+        return self.log_odds(self.odds_at_zero(self.prior_I[item]), self.preference(user, item)).sigmoid()
+
+    def preference(self, user: Tensor, item: Tensor) -> Tensor:
+        """theta_u . beta_i, near 1 for what is liked once it is seen, [B]."""
+        return (self.user_embedding(user) * self.item_embedding(item)).sum(-1)
 
     def odds_at_zero(self, prior: Tensor) -> Tensor:
         """log(mu N / (1 - mu)) where the score is zero: N is the height of the density."""

@@ -30,6 +30,7 @@ class MF(nn.Module):
 
     user_tables: ClassVar[tuple[str, ...]] = ("user_embedding", "user_bias")
     is_inner_product: ClassVar[bool] = True
+    reasons: ClassVar[Literal["factors"]] = "factors"
 
     @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
     class Config:
@@ -77,6 +78,11 @@ class MF(nn.Module):
     def match(self, user_code: Tensor, item_code: Tensor) -> Tensor:
         """Their inner product; leading dimensions broadcast."""
         return (user_code * item_code).sum(-1)
+
+    def by_factor(self, user: Tensor, item: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """p_ud q_id of each dimension, [B, D], and both biases, [B] each."""
+        biases = {"the user's bias": self.user_bias(user)[:, 0], "the item's bias": self.item_bias(item)[:, 0]}
+        return self.user_embedding(user) * self.item_embedding(item), biases
 
     def score_catalogue(self, user: Tensor) -> Tensor:
         """The whole catalogue in one product, [V, I]."""

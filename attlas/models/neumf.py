@@ -80,6 +80,12 @@ class GMF(nn.Module):
         """h . (p_u * q_i) + b; leading dimensions broadcast."""
         return self.prediction(user_code * item_code).squeeze(-1)
 
+    def by_factor(self, user: Tensor, item: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """h_k p_uk q_ik of each dimension, [B, K], and b, [B], where there is one."""
+        product_BK = self.gmf_user(user) * self.gmf_item(item) * self.prediction.weight
+        bias = self.prediction.bias
+        return product_BK, {} if bias is None else {"the bias of all": bias.expand(len(user))}
+
     def score_catalogue(self, user: Tensor) -> Tensor:
         """The whole catalogue in one product, (h * p_u) . q_i + b, [V, I]."""
         weighted_VK = self.gmf_user(user) * self.prediction.weight

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from attlas.data.inputs import Crossed, Fields, Sizes
 from attlas.models.factors import BatchNorm, Factors
 from attlas.models.layers import linear
+from attlas.ops.fields import pair_places
 from attlas.spaces import Choice, Space, Span
 
 BENDS = {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "identity": lambda value: value}
@@ -85,6 +86,15 @@ class NFM(nn.Module):
         for layer, norm in zip(self.layers, self.norms[1:], strict=True):
             hidden_BK = self.hidden_dropout(BENDS[self.config.activation](norm(layer(hidden_BK))))
         return hidden_BK @ self.head
+
+    def lose_pairs(self, fields: Fields) -> Tensor:
+        """What the network says of all pairs, less what it says of them without each, [B, P]."""
+        entries = self.factors(fields)
+        one_P, other_P = pair_places(fields.index)
+        vector_BFD = entries.vector[entries.index]
+        pooled_BD, product_BPD = entries.pairs(), vector_BFD[:, one_P] * vector_BFD[:, other_P]
+        without_ND = (pooled_BD[:, None] - product_BPD).flatten(0, 1)
+        return self.judge(pooled_BD)[:, None] - self.judge(without_ND).view(product_BPD.shape[:2])
 
     def score_catalogue(self, fields: Crossed) -> Tensor:
         """The pooled pairs of context and item from the parts of each, then the network, [V, I]."""

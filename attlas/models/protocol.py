@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from attlas.data.inputs import Fields, History, Inputs
 from attlas.data.interactions import Interactions
+from attlas.data.observed import Observed
 
 
 class Model(Protocol):
@@ -129,6 +130,54 @@ class Attending(WeighingPairs, Protocol):
 
 
 @runtime_checkable
+class LosingPairs(Protocol):
+    """A model of feature fields that judges all pairs together, and can say what is lost without each of them."""
+
+    def lose_pairs(self, fields: Fields) -> Tensor:
+        """By how much the score of each row falls without each pair of fields, [B, P]; these need not add up."""
+        ...
+
+
+@runtime_checkable
+class Factored(Protocol):
+    """A model whose score is a sum over latent dimensions, and a few terms beside them."""
+
+    def by_factor(self, user: Tensor, item: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What each dimension adds to the score of each pair, [B, D], and every other term by its name, [B]."""
+        ...
+
+
+@runtime_checkable
+class Sliding(Protocol):
+    """A model that reads the whole matrix and sums over shifts of latent windows and over neighbours."""
+
+    def shifts(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
+        """What each shift adds to the score of each pair, [B, E]."""
+        ...
+
+    def neighbours(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
+        """What the ratings of each user add to the score of each pair, [B, U]."""
+        ...
+
+    def ratings(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
+        """What each rating adds to the score of the one pair, [T] in the order of ``observed.by_user``."""
+        ...
+
+
+@runtime_checkable
+class Noticing(Protocol):
+    """A model that tells how likely each user came across an item that they did not choose."""
+
+    def exposure(self, user: Tensor, item: Tensor) -> Tensor:
+        """That chance, [B] in 0..1."""
+        ...
+
+    def preference(self, user: Tensor, item: Tensor) -> Tensor:
+        """How much each user likes each item, were it seen, about 0 to 1, [B]."""
+        ...
+
+
+@runtime_checkable
 class Exposing(Protocol):
     """A model that tells what a user likes from what they came across."""
 
@@ -207,18 +256,40 @@ def grouped_by(model: nn.Module | type) -> Literal["pair", "user", "item"]:
     return model.group_by if isinstance(model, Grouped) else "pair"
 
 
-Reasons = Literal["attention", "contribution", "popularity", "none"]
+Reasons = Literal[
+    "attention", "contribution", "counterfactual", "pairs", "deletion", "factors", "windows", "popularity", "none"
+]
 
 
 def reasons_of(model: nn.Module | type) -> Reasons:
-    """What explains a model's scores: attention, exact contributions, that all are served alike, or nothing yet.
+    """What explains a model's scores.
 
-    A separable model whose ``attention`` gives contributions says so by its ``reasons``.
+    A model says so itself by its ``reasons``, where its abilities leave a choice: a separable one whose ``attention`` gives
+    contributions, or one of factors.
+
+    Returns:
+        ``attention`` or ``contribution`` of the entries of a history; ``counterfactual``, the score without each of them; what
+        each of the ``pairs`` of features adds, or its ``deletion`` costs; ``factors`` and biases; ``windows`` of latent
+        features and neighbours; ``popularity``, where all are served alike; ``none`` where there is no way to tell.
     """
-    if isinstance(model, Explaining):
-        found: Reasons = getattr(model, "reasons", "attention" if isinstance(model, Separable) else "contribution")
+    found: Reasons | None = getattr(model, "reasons", None)
+    if found:
         return found
-    return "none" if {"user", "user_history", "fields"} & set(asked_by(model)) else "popularity"
+    if isinstance(model, Explaining):
+        return "attention" if isinstance(model, Separable) else "contribution"
+    if isinstance(model, WeighingPairs | LosingPairs):
+        return "pairs" if isinstance(model, WeighingPairs) else "deletion"
+    if isinstance(model, Sliding):
+        return "windows"
+    if reads_history(model):
+        return "counterfactual"
+    return "none" if {"user", "fields"} & set(asked_by(model)) else "popularity"
+
+
+def reads_history(model: nn.Module | type) -> bool:
+    """Whether scores follow from what a user has chosen in any way: read, or solved or fitted for."""
+    names = set(asked_by(model))
+    return bool({"user_history", "observed"} & names) or ("user" in names and isinstance(model, Folding | Welcoming))
 
 
 def asked_by(model: nn.Module | type, method: str = "forward") -> tuple[str, ...]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from attlas.explanation import Explanation
+import polars as pl
+
+from attlas.explanation import METHODS, Explanation
 from attlas.recommender import Recommender
 
 
@@ -31,7 +33,8 @@ class Pick:
 
     def heaviest(self, count: int) -> tuple[list[tuple[str, float]], tuple[int, float]]:
         """The heaviest reasons by title, how many others there are, and what those weigh together."""
-        pairs = list(zip(self.why.history["title"], self.why.history["weight"], strict=True))
+        reasons = self.why.reasons.filter(pl.lit(self.why.method != "popularity"))
+        pairs = list(zip(reasons["reason"], reasons["weight"], strict=True))
         others = pairs[count:]
         return pairs[:count], (len(others), sum(weight for _, weight in others))
 
@@ -103,11 +106,7 @@ def _reasons(pick: Pick, count: int) -> str:
         why = "because many have chosen it" if pick.why.method == "popularity" else "nothing in the history speaks for it"
         return f'<p class="aside">{why}</p>'
     is_share = pick.why.are_shares
-    said = (
-        "Attention over what was chosen before"
-        if pick.why.method == "attention"
-        else "What each earlier choice adds to the score"
-    )
+    said = METHODS[pick.why.method].capitalize()
     most = max(abs(weight) for _, weight in reasons) or 1.0
     bars = [_bar(title, _weight(weight, is_share), weight / most) for title, weight in reasons]
     rest = [_line(f"{others:,} more together", _weight(weight, is_share))] if others else []

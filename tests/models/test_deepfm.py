@@ -113,3 +113,26 @@ def test_half_precision_gives_nearly_the_same_scores_and_learns_in_full():
     assert not torch.equal(half(fields), full(fields))
     half(fields).sum().backward()
     assert half.layers[0].weight.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+def test_what_is_lost_without_a_pair_is_its_product_and_the_networks_second_difference(weighed):
+    model, fields = one_of(), random_rows(SHAPE.fields, 6, weighed=weighed)
+    products, value = literal_products(model, fields)[1].sum(-1), fields.value
+    vector = model.factors.vector[fields.index] * (torch.ones(6, 4).double() if value is None else value)[..., None]
+
+    def deep(*without: int) -> torch.Tensor:
+        kept = vector.clone()
+        kept[:, list(without)] = 0.0
+        return model.judge(kept.flatten(1) @ model.first.weight.T + model.first.bias)
+
+    lost = model.lose_pairs(fields)
+    for pair, (one, other) in enumerate([(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]):
+        together = deep() - deep(one) - deep(other) + deep(one, other)
+        assert_close(lost[:, pair], products[:, pair] + together)
+
+
+def test_where_the_network_is_silent_what_is_lost_is_what_the_pair_adds_to_fm():
+    model, fields = one_of(), random_rows(SHAPE.fields, 6)
+    torch.nn.init.zeros_(model.head.weight)
+    assert_close(model.lose_pairs(fields), literal_products(model, fields)[1].sum(-1))

@@ -103,3 +103,18 @@ def test_a_catalogue_in_context_is_scored_as_its_rows_are():
     half = Crossed(Fields(fields.index[:2, [0, 3]]), Fields(fields.index[:, [1, 2]]), (0, 3), (1, 2))
     expected = torch.stack([model(half.rows(asker)) for asker in range(2)])
     assert_close(model.score_catalogue(half), expected)
+
+
+def test_without_a_pair_the_score_is_that_of_all_other_products_through_the_network():
+    model, fields = one_of(**PLAIN), random_rows(SHAPE.fields, 7, weighed=True)
+    linear, products = literal_products(model, fields)
+    lost = model.lose_pairs(fields)
+    assert lost.shape == products.shape[:2]
+    for pair in range(products.shape[1]):
+        others = torch.cat([products[:, :pair], products[:, pair + 1 :]], dim=1).sum(1)
+        assert_close(model(fields) - lost[:, pair], model.factors.bias + linear + model.judge(others))
+
+
+def test_without_layers_what_is_lost_without_each_pair_is_what_it_adds_to_fm():
+    model, fields = one_of(layers=(), **PLAIN), random_rows(SHAPE.fields, 7)
+    assert_close(model.lose_pairs(fields), literal_products(model, fields)[1].sum(-1))

@@ -76,6 +76,14 @@ Context = Annotated[
     list[str] | None,
     typer.Option("--context", help="What is known of the moment: weather=sunny; may be repeated.", show_default=False),
 ]
+Feature = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--feature",
+        help="Of a run on feature fields, what is known of a stranger: age=25-34, or genres=drama|comedy; may be repeated.",
+        show_default=False,
+    ),
+]
 Candidates = Annotated[str | None, _text("Rank these items only, separated as in --history.")]
 
 TABLE: dict[str, Any] = {

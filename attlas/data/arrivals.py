@@ -108,7 +108,7 @@ def _with_newcomers(known: Vocabulary, came: Vocabulary) -> tuple[Vocabulary, np
     if ids.null_count():
         odd = came.ids.filter(ids.is_null())[0]
         raise DataError(f"{known.noun} {odd!r} is no whole number, and all known {known.noun}s are, such as {known.ids[0]}")
-    is_new = ~ids.is_in(known.ids.implode())
+    is_new = ~ids.is_in(known.ids.cast(ids.dtype).implode())
     fresh = ids.filter(is_new).unique(maintain_order=True)
     every = pl.concat([known.ids.rename("id"), fresh.rename("id")]) if len(known) else fresh
     columns = known.columns

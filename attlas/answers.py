@@ -20,7 +20,7 @@ from attlas.errors import ConfigError
 from attlas.models.protocol import Ranking, Separable
 from attlas.ops.topk import top_k
 from attlas.scoring import Scorer
-from attlas.strangers import given_history
+from attlas.strangers import POPULAR, OpenScorer, given_history
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +56,29 @@ class Answer:
             }
         )
         return frame if askers is None else frame.insert_column(0, askers.gather(row).alias("user"))
+
+
+def score_asked(
+    everybody: OpenScorer, popularity: np.ndarray, user: np.ndarray, context: Mapping[str, Any] | None, unknown: str
+) -> tuple[np.ndarray, list[str]]:
+    """The score of every item for each row asked for, float32[V, I], and how each was come by.
+
+    Args:
+        everybody: scores known users.
+        popularity: float32[I], what unknown users get.
+        user: int64[V]; -1 is an unknown user.
+        context: what is known of the moment, by the name of its field.
+        unknown: ``learned`` where a model on feature fields shall score unknown users too.
+    """
+    score = np.empty((len(user), len(popularity)), np.float32)
+    is_scored = (user >= 0) | (unknown == "learned")
+    score[~is_scored] = popularity
+    if everybody.scorer.inputs.given_features is not None:
+        score[is_scored], said = score_in_context(everybody.scorer, user[is_scored], context)
+    else:
+        score[is_scored], said = everybody.score_all(user[is_scored]), everybody.ways(user[is_scored])
+    known_ways = iter(said)
+    return score, [next(known_ways) if scored else POPULAR for scored in is_scored]
 
 
 def score_in_context(scorer: Scorer, user: np.ndarray, context: Mapping[str, Any] | None) -> tuple[np.ndarray, list[str]]:

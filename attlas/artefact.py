@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def write(
     (folder / MANIFEST).unlink(missing_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     arrays = {"user": train.user, "item": train.item, "seen_user": seen.user, "seen_item": seen.item}
-    arrays |= train.facts | ({} if seen.count is None else {"seen_count": seen.count})
+    arrays |= train.facts | {f"seen_{name}": values for name, values in seen.facts.items()}
     whole = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     writers: dict[str, Callable[[Path], None]] = {
         "weights.safetensors": lambda path: save_tensors(tensors, path),
@@ -80,6 +81,30 @@ def write(
     sealed = {"format": FORMAT, **card, "files": {name: _facts(folder / name) for name in writers}}
     sealed["sha256"] = _seal(sealed)
     write_whole(folder / MANIFEST, (json.dumps(sealed, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def write_anew(folder: Path, written: Callable[[Path], None], *, overwrite: bool) -> Path:
+    """Fill a folder by a function, whole or not at all, and return it.
+
+    Raises:
+        ArtefactError: the folder is in use and ``overwrite`` is not set, or it cannot be written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ArtefactError(f"{folder} is a file; choose a folder for the run")
+    if folder.exists() and any(folder.iterdir()) and not overwrite:
+        raise ArtefactError(f"{folder} is not empty; choose another folder or overwrite it on purpose")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise ArtefactError(f"could not write {folder}: {error}") from error
+    try:
+        written(staged)
+        staged.chmod(0o755)
+        move_into_place(staged, folder)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return folder
 
 
 def move_into_place(staged: Path, folder: Path) -> None:
@@ -135,7 +160,8 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], Interactions,
         items = _vocabulary(pl.read_parquet(folder / "items.parquet"), "item")
         facts = {name: arrays[name] for name in FACTS if name in arrays}
         train = Interactions(users, items, arrays["user"], arrays["item"], **facts)
-        seen = Interactions(users, items, arrays["seen_user"], arrays["seen_item"], count=arrays.get("seen_count"))
+        held = {name: arrays[f"seen_{name}"] for name in FACTS if f"seen_{name}" in arrays}
+        seen = Interactions(users, items, arrays["seen_user"], arrays["seen_item"], **held)
     except (SafetensorError, pl.exceptions.PolarsError, KeyError) as error:
         raise ArtefactError(f"{folder} cannot be read ({error}); the run must be made or copied anew") from error
     return card, weights, train, seen

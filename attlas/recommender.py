@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +12,8 @@ import polars as pl
 from torch import nn
 
 from attlas import artefact
-from attlas.answers import Answer, best_items, check_choices, check_k, score_in_context, similar_to
+from attlas.answers import Answer, best_items, check_choices, check_k, score_asked, similar_to
+from attlas.data.arrivals import end_to_end
 from attlas.data.inputs import Inputs
 from attlas.data.interactions import Interactions
 from attlas.data.vocabulary import listed
@@ -24,7 +23,9 @@ from attlas.models import MODELS, model_class
 from attlas.reasons import asker_of, explain_score
 from attlas.scoring import DEFAULT_BUDGET, Scorer
 from attlas.settings import build
-from attlas.strangers import POPULAR, OpenScorer, one_row, score_strangers, way_of
+from attlas.strangers import POPULAR, OpenScorer, one_row, score_stranger, way_of
+from attlas.telling import Teller
+from attlas.updating import updated
 
 Unknown = Literal["error", "popular", "learned"]
 
@@ -76,11 +77,7 @@ class Recommender:
     @cached_property
     def chosen(self) -> Interactions:
         """All the rows that were given: those of training, and those held out."""
-        parts = (self.inputs.train, self.seen)
-        user, item = (np.concatenate([getattr(part, name) for part in parts]) for name in ("user", "item"))
-        counts = [np.ones(len(part), np.float32) if part.count is None else part.count for part in parts]
-        known = None if parts[0].count is None else np.concatenate(counts)
-        return Interactions(self.users, self.items, user, item, count=known)
+        return end_to_end(self.inputs.train, self.seen)
 
     @property
     def hidden(self) -> Any:
@@ -152,19 +149,10 @@ class Recommender:
         context: Mapping[str, Any] | None = None,
         unknown: Unknown = "error",
     ) -> Answer:
-        is_known = index >= 0
-        score = np.empty((len(index), len(self.items)), np.float32)
-        score[~is_known] = self.popularity
-        is_scored = is_known | (unknown == "learned")
-        if self.inputs.given_features is not None:
-            score[is_scored], said = score_in_context(self.scorer, index[is_scored], context)
-        else:
-            score[is_scored], said = self.everybody.score_all(index[is_scored]), self.everybody.ways(index[is_scored])
-        known_ways = iter(said)
-        ways = [next(known_ways) if scored else POPULAR for scored in is_scored]
-        hidden = self.hidden[np.where(is_known, index, 0)] if exclude_seen and len(self.users) else None
-        if hidden is not None:
-            hidden = hidden.multiply(is_known[:, None]).tocsr()
+        score, ways = score_asked(self.everybody, self.popularity, index, context, unknown)
+        hidden = None
+        if exclude_seen and len(self.users):
+            hidden = self.hidden[np.where(index >= 0, index, 0)].multiply((index >= 0)[:, None]).tocsr()
             hidden.eliminate_zeros()
         return best_items(self.items, score, k, hidden=hidden, allowed=allowed, ways=ways)
 
@@ -178,22 +166,34 @@ class Recommender:
         """How many users have chosen each item, float32[I]."""
         return np.diff(self.inputs.train.by_item.indptr).astype(np.float32)
 
-    def recommend_for(self, history: Sequence[str | int], k: int = 10, *, exclude_seen: bool = True) -> pl.DataFrame:
-        """The k best items for a stranger who has chosen the given items.
+    def recommend_for(
+        self,
+        history: Sequence[str | int],
+        k: int = 10,
+        *,
+        features: Mapping[str, Any] | None = None,
+        exclude_seen: bool = True,
+    ) -> pl.DataFrame:
+        """The k best items for a stranger who has chosen the given items, or of whom something is known.
+
+        Args:
+            history: items that they have chosen; may be empty.
+            features: where labelled rows were learned from, what is known of the stranger and of the moment, by the name of
+                its field: a category, a number, or a list of categories.
 
         Returns:
             Columns rank, item, title, score and way: ``from the history``, ``folded in by one solve``, ``fitted user vector``,
-            or ``popular`` where the history is empty or the model can make nothing of it.
+            or ``popular`` where the history is empty or the model can make nothing of it. With features it is ``unknown user``
+            where the history is empty, and it says what was unknown.
 
         Raises:
             UnknownId: an item is not known.
-            ConfigError: k is no whole number of at least 1.
+            ConfigError: k is no whole number of at least 1, or the run knows no such feature.
         """
         check_k(k)
-        chosen = np.unique(self.items.index_of(listed(history)))
-        alone = one_row(chosen, len(self.items))
-        score = score_strangers(self.scorer, alone)
-        return best_items(self.items, score, k, hidden=alone if exclude_seen else None, ways=[self._way(chosen)]).frame()
+        alone = one_row(np.unique(self.items.index_of(listed(history))), len(self.items))
+        score, way = score_stranger(self.scorer, alone, features)
+        return best_items(self.items, score, k, hidden=alone if exclude_seen else None, ways=[way]).frame()
 
     def _way(self, chosen: np.ndarray) -> str:
         return way_of(self.model) if len(chosen) else POPULAR
@@ -243,29 +243,31 @@ class Recommender:
         target, asker = int(self.items.index_of([item])[0]), asker_of(self, user, history)
         return explain_score(self.scorer, target, asker, method=method, context=context, top=top)
 
+    def update(self, events: Any, *, tell: Teller | None = None, **columns: Any) -> Recommender:
+        """A recommender that knows what has been chosen since; this one stays as it is.
+
+        New users and items come in by the shortest way that the model allows: see ``attlas.updating``. What came, and how, is
+        the last of ``card["updates"]``.
+
+        Args:
+            events: new rows in outside ids, read and cleaned as the first were: a path, a frame, Interactions, or a list of
+                rows such as ``("m17", "f42")`` or ``{"user": "m17", "item": "f42"}``.
+            columns: what differs from how the first rows were read; see ``attlas.data.arrivals.read_events``.
+
+        Raises:
+            DataError: no row came, or what came cannot be understood.
+            ConfigError: there is no such setting, or the model cannot take them in.
+        """
+        parts = updated(self.scorer, self.seen, self.card, events, columns, tell)
+        return Recommender(*parts[:2], card=parts[2], seen=parts[3], budget=self.scorer.budget)
+
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write a run folder: whole, or not at all.
 
         Raises:
             ArtefactError: the folder is in use and ``overwrite`` is not set, or it cannot be written to.
         """
-        folder = Path(folder)
-        if folder.exists() and not folder.is_dir():
-            raise ArtefactError(f"{folder} is a file; choose a folder for the run")
-        if folder.exists() and any(folder.iterdir()) and not overwrite:
-            raise ArtefactError(f"{folder} is not empty; choose another folder or overwrite it on purpose")
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        except OSError as error:
-            raise ArtefactError(f"could not write {folder}: {error}") from error
-        try:
-            self.write_into(staged)
-            staged.chmod(0o755)
-            artefact.move_into_place(staged, folder)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
-        return folder
+        return artefact.write_anew(Path(folder), self.write_into, overwrite=overwrite)
 
     def write_into(self, folder: Path) -> None:
         """Write the run's files into a folder that may hold others; the manifest comes last."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attlas.artefact import MANIFEST
+from attlas.artefact import MANIFEST, write_anew
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError
 from attlas.evaluation.metrics import BY_ROW
@@ -108,6 +109,38 @@ def fit(
     return run(Experiment.of(tables), data=None if is_path else data, out=out, resume=resume)
 
 
+def update_run(
+    folder: str | Path, events: Any, *, out: str | Path | None = None, tell: Teller | None = None, **columns: Any
+) -> Recommender:
+    """Take new rows into a saved run; see ``Recommender.update``.
+
+    Args:
+        folder: a run folder.
+        events: the new rows, or where they are.
+        out: where the updated run goes; None writes it over the old one, once it is whole.
+        tell: shows a bar.
+        columns: what differs from how the first rows were read.
+
+    Raises:
+        ArtefactError: no whole run, or ``out`` is in use.
+        DataError: no row came, or what came cannot be understood.
+        ConfigError: there is no such setting, or the model cannot take the rows in.
+    """
+    before, folder = load(folder), Path(folder)
+    if out is not None:
+        refuse_in_use(Path(out))
+    updated = before.update(events, tell=tell, **columns)
+
+    def write(staged: Path) -> None:
+        for name in () if out else ("experiment.json", "metrics.jsonl"):
+            if (folder / name).is_file():
+                shutil.copy2(folder / name, staged / name)
+        updated.write_into(staged)
+
+    write_anew(Path(out) if out else folder, write, overwrite=out is None)
+    return updated
+
+
 def evaluate_run(
     folder: str | Path,
     *,
@@ -126,14 +159,11 @@ def evaluate_run(
         tell: shows bars.
 
     Raises:
-        ArtefactError: no whole run, one that was trained on its test rows, or the data are not those it was trained on.
+        ArtefactError: no whole run, one that was trained on its test rows or updated since, or the data are not those it was
+            trained on.
     """
     recommender = load(folder)
-    if "final" in recommender.card:
-        of = recommender.card["final"]["metrics_are_of"]
-        raise ArtefactError(
-            f"{folder} was trained on all rows, its test rows too, and cannot be measured on them; evaluate {of}"
-        )
+    _refuse_learned(recommender, folder)
     experiment = Experiment.of(recommender.card["experiment"])
     is_path = isinstance(data, str | Path)
     config = dataclasses.replace(experiment.data, source=str(data)) if is_path else experiment.data
@@ -148,3 +178,17 @@ def evaluate_run(
             find_protocol(code)
     beyond, tell = experiment.evaluation.beyond, tell or Teller()
     return [measure(recommender.scorer, split, code, tuple(k), tell, beyond=beyond) for code in codes]
+
+
+def _refuse_learned(recommender: Recommender, folder: str | Path) -> None:
+    """Refuse a run that may have learned from the rows that it would be measured on."""
+    if "final" in recommender.card:
+        of = recommender.card["final"]["metrics_are_of"]
+        raise ArtefactError(
+            f"{folder} was trained on all rows, its test rows too, and cannot be measured on them; evaluate {of}"
+        )
+    if "updates" in recommender.card:
+        raise ArtefactError(
+            f"{folder} has taken rows in since it was measured, perhaps those it would be measured on; evaluate the run it was "
+            "made from, or fit anew"
+        )

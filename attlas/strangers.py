@@ -10,7 +10,7 @@ Shapes: S strangers, V users asked for, U users, I items, N items of histories a
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,13 @@ from torch.nn import functional
 
 from attlas.data.inputs import FULL_TABLE_SHARE, History, Inputs, whole
 from attlas.data.interactions import Interactions
+from attlas.errors import ConfigError
+from attlas.frozen import LEARNING_RATE, STEPS, against_others, blocks, prior_of
+from attlas.guests import receive
 from attlas.models.protocol import Folding, Separable, Welcoming, asked_by
 from attlas.ops.ragged import Ragged
 from attlas.scoring import PAIR_BYTES, Scorer
 
-STEPS = 60
-LEARNING_RATE = 0.1
-NEGATIVES = 4
 POPULAR, READ, FOLDED, FITTED = "popular", "from the history", "folded in by one solve", "fitted user vector"
 
 
@@ -82,6 +82,8 @@ class OpenScorer:
 def way_of(model: nn.Module | type) -> str:
     """How a model scores strangers who have chosen something; a class answers as its instances do."""
     names = asked_by(model)
+    if "fields" in names:
+        return FITTED
     if "user" not in names:
         return READ if "user_history" in names else POPULAR
     if isinstance(model, Folding):
@@ -100,6 +102,9 @@ def score_strangers(scorer: Scorer, chosen_SI: sparse.csr_array) -> np.ndarray:
     row_R = np.flatnonzero(np.diff(chosen_SI.indptr))
     if len(row_R) and way_of(scorer.model) != POPULAR:
         host, chosen_RI = welcome(scorer, chosen_SI[row_R]), chosen_SI[row_R]
+        if "fields" in scorer.names:
+            score_SI[row_R] = host.score_all(np.arange(len(row_R)))
+            return score_SI
         user_R = torch.arange(len(row_R), device=scorer.inputs.device)
         made = {"user": user_R, "user_history": given_histories(scorer.inputs, chosen_RI)}
         with torch.inference_mode():
@@ -107,9 +112,39 @@ def score_strangers(scorer: Scorer, chosen_SI: sparse.csr_array) -> np.ndarray:
     return score_SI
 
 
-def welcome(scorer: Scorer, chosen_SI: sparse.csr_array) -> Scorer:
-    """A scorer whose users 0 to S - 1 are the strangers; for a model that can make nothing of a history, the same scorer."""
+def score_stranger(
+    scorer: Scorer, chosen_1I: sparse.csr_array, said: Mapping[str, Any] | None = None
+) -> tuple[np.ndarray, str]:
+    """The score of every item for one stranger, float32[1, I], and how it was come by.
+
+    Args:
+        chosen_1I: what the stranger has chosen, perhaps nothing.
+        said: of a run on feature fields, what is known of them and of the moment, by the name of the field.
+
+    Raises:
+        ConfigError: no field of the user or of the context has that name, or the run has no fields.
+    """
+    if said is None:
+        return score_strangers(scorer, chosen_1I), way_of(scorer.model) if chosen_1I.nnz else POPULAR
+    if scorer.inputs.given_features is None:
+        raise ConfigError(
+            "this run learned from interactions and knows no features of users; give a history alone, or fit labelled rows of "
+            "feature fields with a model such as fm or afm"
+        )
+    guest = receive(scorer, chosen_1I, said)
+    way = FITTED if chosen_1I.nnz else "unknown user"
+    return guest.score_all(), way + (f"; unknown: {', '.join(guest.unknown)}" if guest.unknown else "")
+
+
+def welcome(scorer: Scorer, chosen_SI: sparse.csr_array, *, known: np.ndarray | None = None) -> Scorer:
+    """A scorer whose users 0 to S - 1 are the strangers; for a model that can make nothing of a history, the same scorer.
+
+    Args:
+        known: the users whose vectors say what to expect; None means all with training rows.
+    """
     model, way = scorer.model, way_of(scorer.model)
+    if "fields" in scorer.names:
+        return receive(scorer, chosen_SI).scorer
     if way == FOLDED:
         assert isinstance(model, Folding)
         widths = [getattr(model, name).weight.shape[1] for name in model.user_tables]
@@ -117,7 +152,7 @@ def welcome(scorer: Scorer, chosen_SI: sparse.csr_array) -> Scorer:
             parts = model.fold_in(given_histories(scorer.inputs, chosen_SI)).split(widths, dim=1)
         host = _with_users(model, dict(zip(model.user_tables, parts, strict=True)))
     elif way == FITTED:
-        host = fit_users(model, scorer, chosen_SI)
+        host = fit_users(model, scorer, chosen_SI, known=known)
     else:
         return scorer
     return Scorer(host, scorer.inputs, like=scorer)
@@ -168,7 +203,12 @@ def _long(values: np.ndarray, inputs: Inputs) -> Tensor:
 
 
 def fit_users(
-    model: nn.Module, scorer: Scorer, chosen_SI: sparse.csr_array, *, negatives_N: np.ndarray | None = None
+    model: nn.Module,
+    scorer: Scorer,
+    chosen_SI: sparse.csr_array,
+    *,
+    known: np.ndarray | None = None,
+    negatives: np.ndarray | None = None,
 ) -> nn.Module:
     """The same model with the strangers for its users, whose vectors explain the given histories best.
 
@@ -179,33 +219,29 @@ def fit_users(
     Args:
         model: one that names its user tables; it is not changed.
         scorer: of that model.
-        chosen_SI: what each stranger has chosen, binary in sorted sparse rows; without ``negatives_N`` none of them empty.
-        negatives_N: items that none of them has chosen, the same for all; None draws them for each alone.
+        chosen_SI: what each stranger has chosen, binary in sorted sparse rows; without ``negatives`` none of them empty.
+        known: the users whose vectors say what to expect; None means all with training rows.
+        negatives: items that none of them has chosen, the same for all; None draws them for each alone.
     """
     assert isinstance(model, Welcoming)
-    blocks = _blocks(chosen_SI, scorer.budget // PAIR_BYTES)
-    fitted = [_descend(model, scorer, chosen_SI[block], negatives_N) for block in blocks]
+    priors = _priors(model, scorer, np.flatnonzero(np.diff(scorer.train.by_user.indptr)) if known is None else known)
+    parts = blocks(chosen_SI, scorer.budget // PAIR_BYTES)
+    fitted = [_descend(model, scorer, chosen_SI[block], priors, negatives) for block in parts]
     return _with_users(model, {name: torch.cat([rows[name] for rows in fitted]) for name in model.user_tables})
 
 
-def _blocks(chosen_SI: sparse.csr_array, pairs: int) -> Iterator[slice]:
-    """Rows whose items and negatives together are no more than so many pairs; a row may be alone with more."""
-    first = 0
-    while first < chosen_SI.shape[0]:
-        most = chosen_SI.indptr[first] + pairs // (1 + NEGATIVES)
-        past = max(first + 1, int(np.searchsorted(chosen_SI.indptr, most, side="right")) - 1)
-        yield slice(first, past)
-        first = past
-
-
 def _descend(
-    model: nn.Module, scorer: Scorer, chosen_SI: sparse.csr_array, negatives_N: np.ndarray | None
+    model: nn.Module,
+    scorer: Scorer,
+    chosen_SI: sparse.csr_array,
+    priors: dict[str, tuple[Tensor, Tensor]],
+    negatives: np.ndarray | None,
 ) -> dict[str, Tensor]:
     """The fitted rows of each user table, [S, D]."""
-    priors = _priors(model, scorer)
     rows = {name: mean.repeat(chosen_SI.shape[0], 1) for name, (mean, _) in priors.items()}
     stranger = _with_users(model, rows, freeze=False)
-    owner, item, label_N = _pairs(chosen_SI, scorer.inputs, negatives_N)
+    owner, item, label = against_others(chosen_SI, np.arange(scorer.inputs.sizes.num_items), negatives=negatives)
+    label_N = torch.from_numpy(label).to(scorer.inputs.device)
     score = _scores_of(stranger, scorer, given_histories(scorer.inputs, chosen_SI, owner, item), item)
     tables = [getattr(stranger, name).weight for name in rows]
     optimizer = torch.optim.Adam(tables, lr=LEARNING_RATE)
@@ -219,37 +255,11 @@ def _descend(
     return {name: table.detach() for name, table in zip(rows, tables, strict=True)}
 
 
-def _priors(model: Any, scorer: Scorer) -> dict[str, tuple[Tensor, Tensor]]:
-    """Mean and variance, [1, D] each, of the trained users' rows in each table; rows never trained on say nothing."""
-    trained = np.flatnonzero(np.diff(scorer.train.by_user.indptr))
-    priors = {}
-    for name in model.user_tables:
-        known = getattr(model, name).weight.detach()
-        known = known if len(trained) == len(known) else known[_long(trained, scorer.inputs)]
-        mean = known.mean(0, keepdim=True)
-        variance = known.var(0, keepdim=True) if len(known) > 1 else torch.ones_like(mean)
-        priors[name] = mean, variance.clamp_min(1e-8)
-    return priors
-
-
-def negatives_for(chosen: np.ndarray, num_items: int) -> np.ndarray:
-    """Items beside those chosen, drawn at random and equal for equal histories; none where all are chosen."""
-    others = np.setdiff1d(np.arange(num_items), chosen)
-    return np.random.default_rng(len(chosen)).choice(others, size=NEGATIVES * len(chosen)) if len(others) else others
-
-
-def _pairs(
-    chosen_SI: sparse.csr_array, inputs: Inputs, negatives_N: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, Tensor]:
-    """Stranger, item and label of each pair: what was chosen and, given or drawn for each stranger alone, what was not."""
-    items, label = [], []
-    for chosen in np.split(chosen_SI.indices.astype(np.int64), chosen_SI.indptr[1:-1]):
-        drawn = negatives_for(chosen, inputs.sizes.num_items) if negatives_N is None else negatives_N
-        items.append(np.concatenate([chosen, drawn]))
-        label.append(np.arange(len(items[-1])) < len(chosen))
-    owner = np.repeat(np.arange(len(items)), [len(pairs) for pairs in items])
-    label_N = torch.from_numpy(np.concatenate(label)).float().to(inputs.device)
-    return owner, np.concatenate(items), label_N
+def _priors(model: Any, scorer: Scorer, known: np.ndarray) -> dict[str, tuple[Tensor, Tensor]]:
+    """Mean and variance, [1, D] each, of the known users' rows in each table; rows never trained on say nothing."""
+    tables = {name: getattr(model, name).weight.detach() for name in model.user_tables}
+    every = {name: len(known) == len(table) for name, table in tables.items()}
+    return {name: prior_of(table if every[name] else table[_long(known, scorer.inputs)]) for name, table in tables.items()}
 
 
 def _with_users(model: nn.Module, rows: dict[str, Tensor], *, freeze: bool = True) -> nn.Module:

@@ -7,10 +7,11 @@ import torch
 from attlas.counterfactual import KNOWN, Asker, leave_one_out, score_with, way_of_counterfactuals
 from attlas.data.inputs import History, Inputs
 from attlas.errors import ConfigError
+from attlas.frozen import drawn_for
 from attlas.models import MODELS, model_class
 from attlas.models.protocol import asked_by, reads_history
 from attlas.scoring import Scorer
-from attlas.strangers import FITTED, FOLDED, fit_users, negatives_for, one_row, way_of
+from attlas.strangers import FITTED, FOLDED, fit_users, one_row, way_of
 from tests.toy import fitted
 
 USER, ITEM = 4, 4
@@ -67,10 +68,10 @@ def test_of_a_model_that_solves_for_users_each_fall_is_that_of_a_vector_solved_w
 @pytest.mark.parametrize("name", FITTING)
 def test_of_a_model_that_fits_users_each_fall_is_that_of_a_vector_fitted_alone_against_the_same_negatives(name):
     scorer, found = fitted(name).scorer, leave_one_out(fitted(name).scorer, ITEM, asker_of(name))
-    negatives = negatives_for(found.items, 16)
+    negatives = drawn_for(found.items, np.arange(16))
 
     def alone(items: np.ndarray) -> float:
-        model = fit_users(scorer.model, scorer, one_row(items, 16), negatives_N=negatives)
+        model = fit_users(scorer.model, scorer, one_row(items, 16), negatives=negatives)
         return float(model(torch.tensor([0]), torch.tensor([ITEM])).detach())
 
     assert found.score == pytest.approx(alone(found.items), rel=1e-3, abs=1e-4)

@@ -28,24 +28,27 @@ FLOORS: list[set[str]] = [
     {"ops"},
     {"data"},
     {"models"},
-    {"scoring", "strangers", "training"},
-    {"recommender", "artefact", "answers", "reasons", "explanation", "counterfactual", "pairs", "catalogue", "evaluation"},
+    {"scoring", "strangers", "frozen", "growth", "guests", "training"},
+    {"recommender", "artefact", "answers", "reasons", "explanation", "counterfactual", "pairs", "updating", "catalogue"}
+    | {"evaluation"},
     {"loading", "experiment", "starting", "trial", "final", "runner", "export"},
     {"search"},
     {"comparing", "auditing", "faithfulness", "demo", "page"},
     {"cli", "web", "__main__"},
 ]
 FACADE_FLOOR = 9  # what `import attlas` offers comes from floor 8 at the highest
-RECOMMENDER = {"recommender", "artefact", "answers", "reasons", "explanation", "counterfactual", "pairs", "catalogue"}
+RECOMMENDER = {"recommender", "artefact", "answers", "reasons", "explanation", "counterfactual", "pairs", "updating"}
+RECOMMENDER |= {"catalogue"}
 SIDEWAYS = {(one, other) for one in RECOMMENDER for other in RECOMMENDER}
 SIDEWAYS |= {(room, "errors") for room in FLOORS[0]}
 STAGES = ("loading", "experiment", "starting", "trial", "final", "runner")  # each knows those before it
 SIDEWAYS |= {(one, other) for place, one in enumerate(STAGES) for other in STAGES[:place]}
 SIDEWAYS |= {("strangers", "scoring"), ("runner", "export"), ("__main__", "cli"), ("demo", "page")}
+SIDEWAYS |= {(one, other) for one in ("strangers", "guests") for other in ("scoring", "frozen", "growth", "guests")}
 SIDEWAYS |= {("comparing", "auditing"), ("comparing", "page")}
 
 METRICS = re.compile(r"(hr|ndcg|recall|precision|map|mrr|auc)(@\d+)?")
-MAY_DIFFERENTIATE = {"attlas/training/fit.py", "attlas/strangers.py"}
+MAY_DIFFERENTIATE = {"attlas/training/fit.py", "attlas/strangers.py", "attlas/frozen.py"}
 LONGEST_FILE, LONGEST_FUNCTION, SHORTEST_PAPER = 300, 40, 60
 TARGET = re.compile(r"\b((?:[\w-]+/)+[\w-]+\.py)::(\w+(?:\.\w+)*)")
 

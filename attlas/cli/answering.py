@@ -19,6 +19,7 @@ def recommend_from_options(
     *,
     all_users: bool,
     history: list[str] | None,
+    features: list[str] | None,
     k: int,
     out: Path | None,
     unknown: Any,
@@ -32,19 +33,19 @@ def recommend_from_options(
     Raises:
         ConfigError: nobody, or too many kinds of askers, were named; or candidates without any.
     """
-    if bool(users) + all_users + (history is not None) != 1:
+    is_stranger = history is not None or bool(features)
+    if bool(users) + all_users + is_stranger != 1:
         raise ConfigError("name users, or --all-users, or the --history of a stranger: exactly one of them")
     if candidates is not None and not candidates:
         raise ConfigError("--candidates names no item; expected item ids, separated by commas")
     if all_users and out is None:
         raise ConfigError("--all-users wants a file: --out recs.parquet")
     recommender = load(run)
-    if history is not None:
-        if out or candidates:
-            raise ConfigError("--history answers for one stranger; leave --out and --candidates out")
-        if context:
-            raise ConfigError("--history answers for one stranger, in no context; leave --context out")
-        return recommender.recommend_for(history, k, exclude_seen=exclude_seen).to_dicts()
+    if is_stranger:
+        if out or candidates or context:
+            raise ConfigError("a stranger is answered alone: leave --out and --candidates out, and say --feature for --context")
+        said = said_of(features, "--feature") if features else None
+        return recommender.recommend_for(history or [], k, features=said, exclude_seen=exclude_seen).to_dicts()
     choices: dict[str, Any] = {"exclude_seen": exclude_seen, "candidates": candidates, "unknown": unknown}
     choices |= {"context": said_of(context)} if context else {}
     if out is None:
@@ -53,7 +54,7 @@ def recommend_from_options(
     return {"out": str(out), "rows": rows, "users": len(recommender.users) if all_users else len(users)}
 
 
-def said_of(context: list[str]) -> dict[str, str]:
+def said_of(context: list[str], option: str = "--context") -> dict[str, str]:
     """``field=category`` by field.
 
     Raises:
@@ -62,7 +63,7 @@ def said_of(context: list[str]) -> dict[str, str]:
     parts = [part.partition("=") for part in context]
     for part, (name, equals, _) in zip(context, parts, strict=True):
         if not (name.strip() and equals):
-            raise ConfigError(f"--context {part!r} does not fit; write FIELD=CATEGORY, for instance weather=sunny")
+            raise ConfigError(f"{option} {part!r} does not fit; write FIELD=CATEGORY, for instance weather=sunny")
     return {name.strip(): text.strip() for name, _, text in parts}
 
 

@@ -13,6 +13,7 @@ from attlas.cli.auditing import audit
 from attlas.cli.comparing import compare
 from attlas.cli.data import data
 from attlas.cli.tuning import tune
+from attlas.cli.updating import update
 from attlas.errors import ConfigError
 
 app = typer.Typer(
@@ -148,7 +149,7 @@ def evaluate(
     return show.show_sentences([sentence for report in reports for sentence in report.sentences()])
 
 
-for command in (compare, tune, audit):
+for command in (compare, tune, audit, update):
     app.command()(command)
 
 
@@ -158,6 +159,7 @@ def recommend(
     users: Annotated[list[str] | None, typer.Argument(help="User ids.", show_default=False)] = None,
     all_users: Annotated[bool, typer.Option("--all-users", help="Everybody the model knows; wants --out.")] = False,
     history: option.History = None,
+    feature: option.Feature = None,
     k: option.Length = 10,
     out: Annotated[Path | None, typer.Option(help="Write to this .parquet, .csv or .jsonl file.", show_default=False)] = None,
     unknown: Annotated[str, typer.Option(help="Unknown users: error, popular, or learned.")] = "error",
@@ -174,12 +176,11 @@ def recommend(
     """
     from attlas.cli.answering import recommend_from_options
 
+    asked: dict[str, Any] = {"all_users": all_users, "history": _listed(history), "features": feature, "k": k}
     found = recommend_from_options(
         run,
         users or [],
-        all_users=all_users,
-        history=_listed(history),
-        k=k,
+        **asked,
         out=out,
         unknown=unknown,
         candidates=_listed(candidates),

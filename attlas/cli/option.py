@@ -96,6 +96,14 @@ Plot = Annotated[Path | None, _text("Draw the reasons into this .html file.")]
 Method = Annotated[
     str | None, _text("counterfactual: by how much the score falls without each item.", "what the model itself gives")
 ]
+Feature = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--feature",
+        help="Of a run on feature fields, what is known of a stranger: age=25-34, or genres=drama|comedy; may be repeated.",
+        show_default=False,
+    ),
+]
 Candidates = Annotated[str | None, _text("Rank these items only, separated as in --history.")]
 
 TABLE: dict[str, Any] = {

@@ -140,22 +140,27 @@ def _of_role(
     return index, None if value_NF is None else of_each(value_NF, id_N, places, count, np.ones(len(fields), np.float32))
 
 
-def in_context(features: Features, said: Mapping[str, Any], count: int) -> tuple[Fields, list[str]]:
+def in_context(
+    features: Features, said: Mapping[str, Any], count: int, *, roles: tuple[Role, ...] = ("context",)
+) -> tuple[Fields, list[str]]:
     """What was said of the moment as so many equal rows of the context's fields; and the names of those that stay unknown.
 
     Args:
         said: a category, a number, or of a bag a list of categories, by the name of its field.
+        roles: of the fields that are spoken of; with ``user`` among them also what is known of somebody, who is nobody known.
 
     Raises:
-        ConfigError: no field of the context has that name.
+        ConfigError: no field of the context, or of the user, has that name.
         DataError: a number was expected.
     """
-    places = features.places("context")
+    places = features.places(*roles)
     names = [features.names[place] for place in places]
+    sayable = [name for name, place in zip(names, places, strict=True) if place != features.places("user")[0]]
     for name in said:
-        if name not in names:
-            hint = nearest(name, names) if names else "there is none"
-            raise ConfigError(f"context {name!r} is no field of the context; {hint}")
+        if name not in sayable:
+            hint = nearest(name, sayable) if sayable else "there is none"
+            what = f"context {name!r} is no" if roles == ("context",) else f"feature {name!r} is no field of a user, nor a"
+            raise ConfigError(f"{what} field of the context; {hint}")
     found = [_placed(features, place, said.get(features.names[place])) for place in places]
     bags = features.bags
     lists = [categories for _, _, categories in found if categories]
@@ -168,6 +173,7 @@ def in_context(features: Features, said: Mapping[str, Any], count: int) -> tuple
         value.append(weight)
         added += bool(categories)
     unknown = [name for name, at, place in zip(names, index, places, strict=True) if at == features.unknown[place]]
+    unknown = [name for name in unknown if name in sayable]
     weighs = any(weight != 1 for weight in value)
     made = torch.tensor([index], dtype=torch.int64).view(1, -1).repeat(count, 1), torch.tensor([value]).view(1, -1)
     return Fields(made[0], made[1].repeat(count, 1) if weighs else None, bags), unknown
@@ -182,7 +188,8 @@ def _placed(features: Features, place: int, said: Any) -> tuple[int, float, list
         number = numbers_of(pl.Series(field.name, [said], strict=False))
         made = _scaled(number, field) if field.kind == "number" else _in_buckets(number, field)
         return first + int(made.place[0]), 1.0 if made.value is None else float(made.value[0]), []
-    wanted = field.known.find(said if isinstance(said, list | tuple) else [said])
+    parts = said.split(BETWEEN) if field.kind == "bag" and isinstance(said, str) else said
+    wanted = field.known.find(parts if isinstance(parts, list | tuple) else [parts])
     seen = [at for at in (first + wanted[wanted >= 0]).tolist() if features.is_seen is None or features.is_seen[at]]
     if field.kind == "bag":
         return unknown, 1.0, sorted(set(seen))

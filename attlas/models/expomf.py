@@ -236,23 +236,29 @@ class ExpoMF(nn.Module):
 
     def fold_in(self, user_history: History) -> Tensor:
         """The vector of each asking list, by rounds of E-step and M-step with all else held, from zero on, [B, D]."""
-        return self.solve(self._before_the_last_round(user_history))
+        return self.solve(self._before_the_last_round(user_history, self.item_embedding.weight, self.prior_I))
+
+    @torch.no_grad()
+    def admit(self, item: Tensor, item_history: History) -> None:
+        """Give new items vectors in the same way, from who chose them; how likely they are come across stays as it is."""
+        side = self._before_the_last_round(item_history, self.user_embedding.weight, self.prior_I[item, None])
+        self.item_embedding.weight[item] = self.solve(side)
 
     def attention(self, item: Tensor, user_history: History) -> dict[str, Tensor]:
         """What each entry adds to the score of the one item, for the vector folded in from the one history, [T].
 
         With A the normal matrix of its last round, that vector is the sum over the history of A^-1 beta_j.
         """
-        side = self._before_the_last_round(user_history)
+        side = self._before_the_last_round(user_history, self.item_embedding.weight, self.prior_I)
         normal_1P, _, penalty_1 = self.equations(side, slice(0, 1), torch.float64)
         towards_1D = ridge_packed(normal_1P, self.encode_item(item).double(), penalty_1)
         return {"user_history": side.other[side.lists.index] @ towards_1D[0].to(side.other)}
 
-    def _before_the_last_round(self, user_history: History) -> Side:
-        lists, item_ID = user_history.lists.take(user_history.row), self.item_embedding.weight
-        chosen = Ragged(lists.start, user_history.distinct[lists.index], len(item_ID))
-        begin_BD = item_ID.new_zeros(lists.count, item_ID.shape[1])
-        side = Side(begin_BD, item_ID, chosen, self.odds_at_zero(self.prior_I).expand(lists.count, -1))
+    def _before_the_last_round(self, history: History, other_ED: Tensor, prior: Tensor) -> Side:
+        lists = history.lists.take(history.row)
+        chosen = Ragged(lists.start, history.distinct[lists.index], len(other_ED))
+        begin_BD = other_ED.new_zeros(lists.count, other_ED.shape[1])
+        side = Side(begin_BD, other_ED, chosen, self.odds_at_zero(prior).expand(lists.count, len(other_ED)))
         for _ in range(FOLDING_ROUNDS - 1):
             side = side._replace(own=self.solve(side))
         return side

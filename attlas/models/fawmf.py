@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from attlas.data.inputs import History, Inputs, Sizes
-from attlas.models.fawmf_solvers import FBGD, HELD_BACK, USER_SIDE, Alternating, flipped, start
+from attlas.models.fawmf_solvers import FBGD, HELD_BACK, USER_SIDE, Alternating, admit_items, flipped, start
 from attlas.models.layers import embedding
 from attlas.ops.exposure import CellCost, exposed_error, mixed_grams, responsibilities
 from attlas.ops.gram import inner_products
@@ -182,14 +182,16 @@ class FAWMF(nn.Module):
         """sum over l of alpha_l theta_ld r_lj, [I, C], over the users who are listed for each item."""
         return segment_sum(parts["influence"][:, None] * parts["membership.weight"].softmax(-1), choosers)
 
-    def scaled(self, evidence_IC: Tensor, data: Inputs) -> Tensor:
-        """The evidence, divided as the settings say."""
-        power = {"sum": 0.0, "sqrt": 0.5, "mean": 1.0}[self.config.evidence]
-        return evidence_IC * (data.item_lists.length.clamp(min=1).to(evidence_IC) ** -power)[:, None]
+    def scaled(self, evidence_IC: Tensor, choosers: Ragged) -> Tensor:
+        """The evidence of the users who are listed for each item, divided as the settings say."""
+        length_I = choosers.length.clamp(min=1).to(evidence_IC)
+        return evidence_IC * (length_I ** -{"sum": 0.0, "sqrt": 0.5, "mean": 1.0}[self.config.evidence])[:, None]
 
     def exposures(self, parts: Mapping[str, Tensor], evidence_IC: Tensor, data: Inputs) -> Tensor:
         """sigmoid(w_j s_jd + b_j), [I, C]."""
-        return (parts["item_weight"][:, None] * self.scaled(evidence_IC, data) + parts["item_bias"][:, None]).sigmoid()
+        return (
+            parts["item_weight"][:, None] * self.scaled(evidence_IC, data.item_lists) + parts["item_bias"][:, None]
+        ).sigmoid()
 
     def cost(self) -> CellCost:
         """What a cell costs, by the settings."""
@@ -284,8 +286,7 @@ class FAWMF(nn.Module):
         Communities are the shares of a mixture that draws items as its communities come across them, by expectation
         maximisation. Given them, the factors are one exact solve.
         """
-        lists, item_ID = user_history.lists, self.item_embedding.weight
-        mine = lists.take(user_history.row)
+        mine, item_ID = user_history.lists.take(user_history.row), self.item_embedding.weight
         chosen = Ragged(mine.start, user_history.distinct[mine.index], len(item_ID))
         emission_IC, even = self.exposure_table / self.exposure_table.sum(0), 1 / self.config.num_communities
         share_BC = item_ID.new_full((chosen.count, self.config.num_communities), even)
@@ -295,4 +296,5 @@ class FAWMF(nn.Module):
         begin_BD = item_ID.new_zeros(chosen.count, item_ID.shape[1])
         return torch.cat([self.factors(item_ID, self.exposure_table, chosen, share_BC, begin_BD, None), share_BC.log()], dim=1)
 
+    admit = admit_items
     Solvers: ClassVar[dict[str, Any]] = {"als": Alternating, "fbgd": FBGD}

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from attlas.data.inputs import Inputs
+from attlas.data.inputs import History, Inputs
 from attlas.ops.exposure import responsibilities
 from attlas.ops.ragged import Ragged
 from attlas.ops.segments import segment_sum
@@ -70,11 +70,24 @@ def mixture(model: FAWMF, data: Inputs) -> tuple[Tensor, Tensor]:
 def _aim(model: FAWMF, exposure_IC: Tensor, data: Inputs) -> None:
     """Let each item's weight and bias be those whose exposures come nearest to the given ones, as logits."""
     parts = dict(model.named_parameters())
-    evidence_IC, logit_IC = model.scaled(model.evidence(parts, data.item_lists), data), exposure_IC.logit()
+    evidence_IC, logit_IC = model.scaled(model.evidence(parts, data.item_lists), data.item_lists), exposure_IC.logit()
     off_IC = evidence_IC - evidence_IC.mean(1, keepdim=True)
     slope_I = (off_IC * logit_IC).sum(1) / off_IC.square().sum(1).clamp_min(1e-6)
     model.item_weight.copy_(slope_I.clamp(0.01, 100.0))
     model.item_bias.copy_(logit_IC.mean(1) - model.item_weight * evidence_IC.mean(1))
+
+
+@torch.no_grad()
+def admit_items(model: FAWMF, item: Tensor, item_history: History) -> None:
+    """Give new items the exposures that their choosers are evidence for and, by one exact solve, the factors."""
+    lists = item_history.lists.take(item_history.row)
+    choosers = Ragged(lists.start, item_history.distinct[lists.index], model.user_embedding.num_embeddings)
+    user_UD, share_UC = model.user_embedding.weight, model.membership.weight.softmax(-1)
+    evidence_JC = model.scaled(segment_sum(model.influence[:, None] * share_UC, choosers), choosers)
+    exposure_JC = (model.item_weight[item, None] * evidence_JC + model.item_bias[item, None]).sigmoid()
+    model.exposure_table[item] = exposure_JC
+    begin_JD = user_UD.new_zeros(len(item), user_UD.shape[1])
+    model.item_embedding.weight[item] = model.factors(user_UD, share_UC, choosers, exposure_JC, begin_JD, None)
 
 
 @dataclass(config=ConfigDict(extra="forbid"))

@@ -108,11 +108,18 @@ class IALS(nn.Module):
 
     def fold_in(self, user_history: History) -> Tensor:
         """The vector of each asking list, by one exact solve as in a half sweep, [B, D]; without counts, all count once."""
-        table_ED, lists = self.item_embedding.weight, user_history.lists
-        every_T = torch.arange(len(lists.index), device=table_ED.device)
-        mine = Ragged(lists.start, every_T, len(every_T)).take(user_history.row)
-        count_T = self._counted(user_history)[mine.index]
-        chosen = Ragged(mine.start, user_history.distinct[lists.index[mine.index]], len(table_ED))
+        return self._solved(self.item_embedding.weight, user_history)
+
+    @torch.no_grad()
+    def admit(self, item: Tensor, item_history: History) -> None:
+        """Give new items the vectors of a half sweep, by one exact solve over who chose them."""
+        self.item_embedding.weight[item] = self._solved(self.user_embedding.weight, item_history)
+
+    def _solved(self, table_ED: Tensor, history: History) -> Tensor:
+        every_T = torch.arange(len(history.index), device=table_ED.device)
+        mine = Ragged(history.lists.start, every_T, len(every_T)).take(history.row)
+        count_T = self._counted(history)[mine.index]
+        chosen = Ragged(mine.start, history.distinct[history.index[mine.index]], len(table_ED))
         return ridge_rows(table_ED, chosen, *self.weights(count_T), *self.shared(table_ED, chosen))
 
     def attention(self, item: Tensor, user_history: History) -> dict[str, Tensor]:

@@ -232,6 +232,15 @@ class Folding(Protocol):
 
 
 @runtime_checkable
+class Admitting(Protocol):
+    """A model that solves for the rows of new items from who chose them, with all else frozen."""
+
+    def admit(self, item: Tensor, item_history: History) -> None:
+        """Give each item, int64[J], the row that its asking list leads to."""
+        ...
+
+
+@runtime_checkable
 class Updatable(Protocol):
     """A trained model that takes in what has been chosen since, without being trained anew."""
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from scipy import sparse
 
 from attlas.data.encoding import in_context
 from attlas.data.fields import Features, Fields
@@ -114,18 +115,17 @@ def best_items(
     score_VI: np.ndarray,
     k: int,
     *,
-    hidden: Any = None,
+    hidden: tuple[np.ndarray, np.ndarray] | None = None,
     allowed: np.ndarray | None = None,
     ways: list[str],
 ) -> Answer:
     """The k best items of each row of scores.
 
     Args:
-        hidden: items to leave out of each row, sparse [V, I]; None for none.
+        hidden: items to leave out of each row, as ``rows_of`` gives them; None for none.
         allowed: the only items to rank, or None for all.
     """
-    start = np.zeros(len(score_VI) + 1, np.int64) if hidden is None else hidden.indptr.astype(np.int64)
-    places = np.zeros(0, np.int64) if hidden is None else hidden.indices.astype(np.int64)
+    start, places = hidden or (np.zeros(len(score_VI) + 1, np.int64), np.zeros(0, np.int64))
     if allowed is not None:
         kept = np.full(len(items), -np.inf, np.float32)
         kept[allowed] = 0.0
@@ -134,6 +134,21 @@ def best_items(
     if allowed is not None:
         index = np.where(np.isneginf(score), -1, index)
     return Answer(items, index, score, ways)
+
+
+def rows_of(chosen_UI: sparse.csr_array, row_V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What some rows of a sparse matrix hold: where each row's columns start, int64[V + 1], and the columns, int64.
+
+    Taken from the arrays as they lie: for one row the library's own indexing costs more than ranking the catalogue.
+
+    Args:
+        row_V: int64[V]; -1 is a row that holds nothing.
+    """
+    first, index = chosen_UI.indptr, chosen_UI.indices
+    held = [index[first[row] : first[row + 1]] if row >= 0 else index[:0] for row in row_V.tolist()]
+    start = np.zeros(len(held) + 1, np.int64)
+    np.cumsum([len(columns) for columns in held], out=start[1:])
+    return start, np.concatenate([*held, index[:0]]).astype(np.int64)
 
 
 def similar_to(scorer: Scorer, item: int) -> tuple[np.ndarray, str]:

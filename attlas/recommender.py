@@ -14,7 +14,7 @@ import polars as pl
 from torch import nn
 
 from attlas import artefact
-from attlas.answers import Answer, best_items, check_choices, check_k, score_in_context, similar_to
+from attlas.answers import Answer, best_items, check_choices, check_k, rows_of, score_in_context, similar_to
 from attlas.data.inputs import Inputs
 from attlas.data.interactions import Interactions
 from attlas.data.vocabulary import listed
@@ -122,7 +122,14 @@ class Recommender:
         frames = list(self.recommend_blocks(users, k, context=context, **choices))
         return pl.concat(frames) if frames else self._answer(np.zeros(0, np.int64)).frame(self.users.spelled([]))
 
-    def recommend_blocks(
+    def recommend_blocks(self, users: Sequence[str | int], k: int = 10, **choices: Any) -> Iterator[pl.DataFrame]:
+        """As ``recommend``, with its choices, in blocks of users that fit the memory budget."""
+        asked, first = self.users.spelled(listed(users)), 0
+        for answer in self.answers(users, k, **choices):
+            yield answer.frame(asked[first : first + len(answer.ways)])
+            first += len(answer.ways)
+
+    def answers(
         self,
         users: Sequence[str | int],
         k: int = 10,
@@ -131,17 +138,15 @@ class Recommender:
         candidates: Sequence[str | int] | None = None,
         unknown: Unknown = "error",
         context: Mapping[str, Any] | None = None,
-    ) -> Iterator[pl.DataFrame]:
-        """As ``recommend``, in blocks of users that fit the memory budget."""
+    ) -> Iterator[Answer]:
+        """As ``recommend_blocks``, in inside indices: what is quickest for one user."""
         check_k(k)
         check_choices(unknown, context, self.inputs.given_features)
         users = listed(users)
-        asked = self.users.spelled(users)
         index = self.users.index_of(users) if unknown == "error" else self.users.find(users)
         allowed = None if candidates is None else self.items.index_of(listed(candidates))
         for first in range(0, len(users), self.scorer.users_at_once):
-            block = slice(first, first + self.scorer.users_at_once)
-            yield self._answer(index[block], k, exclude_seen, allowed, context, unknown).frame(asked[block])
+            yield self._answer(index[first : first + self.scorer.users_at_once], k, exclude_seen, allowed, context, unknown)
 
     def _answer(
         self,
@@ -162,10 +167,7 @@ class Recommender:
             score[is_scored], said = self.everybody.score_all(index[is_scored]), self.everybody.ways(index[is_scored])
         known_ways = iter(said)
         ways = [next(known_ways) if scored else POPULAR for scored in is_scored]
-        hidden = self.hidden[np.where(is_known, index, 0)] if exclude_seen and len(self.users) else None
-        if hidden is not None:
-            hidden = hidden.multiply(is_known[:, None]).tocsr()
-            hidden.eliminate_zeros()
+        hidden = rows_of(self.hidden, index) if exclude_seen else None
         return best_items(self.items, score, k, hidden=hidden, allowed=allowed, ways=ways)
 
     @cached_property
@@ -193,7 +195,8 @@ class Recommender:
         chosen = np.unique(self.items.index_of(listed(history)))
         alone = one_row(chosen, len(self.items))
         score = score_strangers(self.scorer, alone)
-        return best_items(self.items, score, k, hidden=alone if exclude_seen else None, ways=[self._way(chosen)]).frame()
+        hidden = rows_of(alone, np.zeros(1, np.int64)) if exclude_seen else None
+        return best_items(self.items, score, k, hidden=hidden, ways=[self._way(chosen)]).frame()
 
     def _way(self, chosen: np.ndarray) -> str:
         return way_of(self.model) if len(chosen) else POPULAR
@@ -212,8 +215,7 @@ class Recommender:
         check_k(k)
         index = int(self.items.index_of([item])[0])
         score, way = similar_to(self.scorer, index)
-        hidden = Interactions(self.users, self.items, np.zeros(1, np.int64), np.array([index])).by_user[:1]
-        return best_items(self.items, score[None], k, hidden=hidden, ways=[way]).frame()
+        return best_items(self.items, score[None], k, hidden=(np.array([0, 1]), np.array([index])), ways=[way]).frame()
 
     def explain(
         self, user: str | int | None, item: str | int, *, history: Sequence[str | int] | None = None, top: int | None = None

@@ -42,7 +42,7 @@ SIDEWAYS |= {(room, "errors") for room in FLOORS[0]}
 STAGES = ("loading", "experiment", "starting", "trial", "final", "runner")  # each knows those before it
 SIDEWAYS |= {(one, other) for place, one in enumerate(STAGES) for other in STAGES[:place]}
 SIDEWAYS |= {("strangers", "scoring"), ("runner", "export"), ("__main__", "cli"), ("demo", "page")}
-SIDEWAYS |= {("comparing", "auditing"), ("comparing", "page")}
+SIDEWAYS |= {("comparing", "auditing"), ("comparing", "page"), ("cli", "web")}
 
 METRICS = re.compile(r"(hr|ndcg|recall|precision|map|mrr|auc)(@\d+)?")
 MAY_DIFFERENTIATE = {"attlas/training/fit.py", "attlas/strangers.py"}

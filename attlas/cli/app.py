@@ -12,6 +12,7 @@ from attlas.cli import option, show
 from attlas.cli.auditing import audit
 from attlas.cli.comparing import compare
 from attlas.cli.data import data
+from attlas.cli.serving import serve
 from attlas.cli.tuning import tune
 from attlas.errors import ConfigError
 
@@ -243,6 +244,9 @@ def explain(
     if found.audience is not None:
         show.show_table(found.audience.to_dicts(), ("user", "weight"), title="Others who chose it")
     return None
+
+
+app.command()(serve)
 
 
 def _listed(text: str | None) -> list[str] | None:

@@ -5,6 +5,7 @@ There is no base class. A model is an ``nn.Module`` whose ``forward`` names its 
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -216,5 +217,10 @@ def asked_by(model: nn.Module | type, method: str = "forward") -> tuple[str, ...
 
     Read from the class, before any wrapping, because compiling hides the signature.
     """
-    owner = model if isinstance(model, type) else type(model)
+    return _parameters(model if isinstance(model, type) else type(model), method)
+
+
+@functools.cache
+def _parameters(owner: type, method: str) -> tuple[str, ...]:
+    """Read once for each class: for one user's answer the reading would cost as much as the scoring."""
     return tuple(name for name in inspect.signature(getattr(owner, method)).parameters if name != "self")

@@ -48,6 +48,7 @@ class Served:
     def warm(self) -> None:
         """Make all that is made when first asked for, so that no request waits for it."""
         recommender, items, users = self.recommender, self.items, self.users
+        recommender.scorer.prepare()
         if not len(items.ids) or not len(users.ids):
             return
         user = int(recommender.chosen.user[0]) if len(recommender.chosen) else 0

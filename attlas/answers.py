@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 import torch
+from scipy import sparse
 
 from attlas.data.encoding import in_context
 from attlas.data.fields import Features, Fields
@@ -144,7 +145,7 @@ def best_items(
     """The k best items of each row of scores.
 
     Args:
-        hidden: items to leave out of each row, sparse [V, I]; None for none.
+        hidden: items to leave out of each row, sparse [V, I] or ``rows_of`` one; None for none.
         allowed: the only items to rank, or None for all.
     """
     start = np.zeros(len(score_VI) + 1, np.int64) if hidden is None else hidden.indptr.astype(np.int64)
@@ -157,6 +158,29 @@ def best_items(
     if allowed is not None:
         index = np.where(np.isneginf(score), -1, index)
     return Answer(items, index, score, ways)
+
+
+class Rows(NamedTuple):
+    """Some rows of a sparse matrix.
+
+    Attributes:
+        indptr: int64[V + 1], where the columns of each row start.
+        indices: the columns, row by row.
+    """
+
+    indptr: np.ndarray
+    indices: np.ndarray
+
+
+def rows_of(chosen_UI: sparse.csr_array, row_V: np.ndarray) -> Rows:
+    """Some rows of a binary matrix, taken as they lie: for one row the library's own indexing costs as much as an answer.
+
+    Args:
+        row_V: int64[V]; -1 is a row that holds nothing.
+    """
+    first, index = chosen_UI.indptr, chosen_UI.indices
+    held = [index[first[row] : first[row + 1]] if row >= 0 else index[:0] for row in row_V.tolist()]
+    return Rows(np.cumsum([0, *map(len, held)]), np.concatenate([*held, index[:0]]))
 
 
 def similar_to(scorer: Scorer, item: int) -> tuple[np.ndarray, str]:

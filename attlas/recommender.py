@@ -12,7 +12,7 @@ import polars as pl
 from torch import nn
 
 from attlas import artefact
-from attlas.answers import Answer, best_items, check_choices, check_k, score_asked, similar_to
+from attlas.answers import Answer, best_items, check_choices, check_k, rows_of, score_asked, similar_to
 from attlas.data.arrivals import end_to_end
 from attlas.data.inputs import Inputs
 from attlas.data.interactions import Interactions
@@ -119,7 +119,15 @@ class Recommender:
         frames = list(self.recommend_blocks(users, k, context=context, **choices))
         return pl.concat(frames) if frames else self._answer(np.zeros(0, np.int64)).frame(self.users.spelled([]))
 
-    def recommend_blocks(
+    def recommend_blocks(self, users: Sequence[str | int], k: int = 10, **choices: Any) -> Iterator[pl.DataFrame]:
+        """As ``recommend``, with its choices, in blocks of users that fit the memory budget."""
+        users, first = listed(users), 0
+        asked = self.users.spelled(users)
+        for answer in self.answers(users, k, **choices):
+            yield answer.frame(asked[first : first + len(answer.ways)])
+            first += len(answer.ways)
+
+    def answers(
         self,
         users: Sequence[str | int],
         k: int = 10,
@@ -128,17 +136,14 @@ class Recommender:
         candidates: Sequence[str | int] | None = None,
         unknown: Unknown = "error",
         context: Mapping[str, Any] | None = None,
-    ) -> Iterator[pl.DataFrame]:
-        """As ``recommend``, in blocks of users that fit the memory budget."""
+    ) -> Iterator[Answer]:
+        """As ``recommend_blocks``, in inside indices: what is quickest for one user."""
         check_k(k)
         check_choices(unknown, context, self.inputs.given_features)
-        users = listed(users)
-        asked = self.users.spelled(users)
-        index = self.users.index_of(users) if unknown == "error" else self.users.find(users)
+        index = (self.users.index_of if unknown == "error" else self.users.find)(listed(users))
         allowed = None if candidates is None else self.items.index_of(listed(candidates))
-        for first in range(0, len(users), self.scorer.users_at_once):
-            block = slice(first, first + self.scorer.users_at_once)
-            yield self._answer(index[block], k, exclude_seen, allowed, context, unknown).frame(asked[block])
+        for first in range(0, len(index), self.scorer.users_at_once):
+            yield self._answer(index[first : first + self.scorer.users_at_once], k, exclude_seen, allowed, context, unknown)
 
     def _answer(
         self,
@@ -150,10 +155,7 @@ class Recommender:
         unknown: Unknown = "error",
     ) -> Answer:
         score, ways = score_asked(self.everybody, self.popularity, index, context, unknown)
-        hidden = None
-        if exclude_seen and len(self.users):
-            hidden = self.hidden[np.where(index >= 0, index, 0)].multiply((index >= 0)[:, None]).tocsr()
-            hidden.eliminate_zeros()
+        hidden = rows_of(self.hidden, index) if exclude_seen else None
         return best_items(self.items, score, k, hidden=hidden, allowed=allowed, ways=ways)
 
     @cached_property
@@ -212,8 +214,8 @@ class Recommender:
         check_k(k)
         index = int(self.items.index_of([item])[0])
         score, way = similar_to(self.scorer, index)
-        hidden = Interactions(self.users, self.items, np.zeros(1, np.int64), np.array([index])).by_user[:1]
-        return best_items(self.items, score[None], k, hidden=hidden, ways=[way]).frame()
+        itself = one_row(np.array([index]), len(self.items))
+        return best_items(self.items, score[None], k, hidden=itself, ways=[way]).frame()
 
     def explain(
         self,

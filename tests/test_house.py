@@ -45,7 +45,7 @@ STAGES = ("loading", "experiment", "starting", "trial", "final", "runner")  # ea
 SIDEWAYS |= {(one, other) for place, one in enumerate(STAGES) for other in STAGES[:place]}
 SIDEWAYS |= {("strangers", "scoring"), ("runner", "export"), ("__main__", "cli"), ("demo", "page")}
 SIDEWAYS |= {(one, other) for one in ("strangers", "guests") for other in ("scoring", "frozen", "growth", "guests")}
-SIDEWAYS |= {("comparing", "auditing"), ("comparing", "page")}
+SIDEWAYS |= {("comparing", "auditing"), ("comparing", "page"), ("cli", "web")}
 
 METRICS = re.compile(r"(hr|ndcg|recall|precision|map|mrr|auc)(@\d+)?")
 MAY_DIFFERENTIATE = {"attlas/training/fit.py", "attlas/strangers.py", "attlas/frozen.py"}

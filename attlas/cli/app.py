@@ -12,6 +12,7 @@ from attlas.cli import option, show
 from attlas.cli.auditing import audit
 from attlas.cli.comparing import compare
 from attlas.cli.data import data
+from attlas.cli.serving import serve
 from attlas.cli.tuning import tune
 from attlas.cli.updating import update
 from attlas.errors import ConfigError
@@ -252,6 +253,9 @@ def explain(
     asked: dict[str, Any] = {"history": _listed(history), "context": context, "method": method, "top": top}
     why = explain_from_options(run, words, **asked, plot=plot, tell=_terminal())
     return show.show_json(why.to_dict()) if as_json else show.show_explanation(why)
+
+
+app.command()(serve)
 
 
 def _listed(text: str | None) -> list[str] | None:

@@ -5,6 +5,7 @@ There is no base class. A model is an ``nn.Module`` whose ``forward`` names its 
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -89,6 +90,19 @@ class Ranking(Protocol):
 
     def score_catalogue(self, **inputs: Any) -> Tensor:
         """From the inputs of ``forward`` without the item ones to scores [U, I]."""
+        ...
+
+
+@runtime_checkable
+class Tabulating(Ranking, Protocol):
+    """A ranking model of histories that can say once, in a table of items by items, what serves every asker."""
+
+    def tabulate(self) -> Any:
+        """The table, about 2 I^2 floats; good as long as the model does not change."""
+        ...
+
+    def score_from(self, table: Any, user_history: History) -> Tensor:
+        """``score_catalogue`` by the table, equal to it but for rounding."""
         ...
 
 
@@ -306,5 +320,10 @@ def asked_by(model: nn.Module | type, method: str = "forward") -> tuple[str, ...
 
     Read from the class, before any wrapping, because compiling hides the signature.
     """
-    owner = model if isinstance(model, type) else type(model)
+    return _parameters(model if isinstance(model, type) else type(model), method)
+
+
+@functools.cache
+def _parameters(owner: type, method: str) -> tuple[str, ...]:
+    """Read once for each class: for one user's answer the reading would cost as much as the scoring."""
     return tuple(name for name in inspect.signature(getattr(owner, method)).parameters if name != "self")

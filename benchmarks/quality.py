@@ -38,6 +38,7 @@ from attlas.data.split import Split
 from attlas.data.split import split as split_by
 from attlas.errors import AttlasError, ConfigError, nearest
 from attlas.evaluation.comparison import Contender
+from attlas.evaluation.metrics import BY_ROW
 from attlas.evaluation.report import RowReport
 from attlas.experiment import Experiment, versions
 from attlas.loading import load_rows, load_split
@@ -214,6 +215,7 @@ def figures_of(contender: Contender, cell: Cell) -> dict[str, Any]:
         figures[code] = {
             metric: {"mean": rounded(pooled.mean(metric)), "spread": rounded(contender.spread(code, metric))}
             | ({"interval": [rounded(end) for end in pooled.interval(metric)]} if metric in shown else {})
+            | ({"by_seed": [rounded(each[code].mean(metric)) for each in contender.reports]} if code in BY_ROW else {})
             for metric in pooled.per_user
         }
     first = next(iter(contender.reports[0].values()))

@@ -150,6 +150,25 @@ def test_the_published_settings_are_where_the_search_begins(cell: Any):
     assert cell.published_settings == {"model.l2": 100.0}
 
 
+def test_an_entry_is_a_model_with_settings_that_are_not_searched(cell: Any, asked: dict[str, Any]):
+    entry = {"of": "ease", "model.l2": 7.0}
+    named = quality.Cell("club", "ease-7", {**TABLES, "entries": {"ease-7": entry}})
+    assert (named.registered, named.fixed) == ("ease", {"model.l2": 7.0})
+    assert named.experiment().model == {"name": "ease", "l2": 7.0}
+    quality.measure(named)
+    assert (asked["fixed"], asked["name"]) == (("model.l2",), "ease-7")
+    assert (
+        named.depends != quality.Cell("club", "ease-7", {**TABLES, "entries": {"ease-7": {**entry, "model.l2": 8.0}}}).depends
+    )
+    assert quality.Cell("club", "ease", {**TABLES, "entries": {"ease-7": entry}}).depends == cell.depends
+
+
+def test_a_search_begins_where_the_set_and_then_the_model_say(cell: Any):
+    tables = {**TABLES, "solver": {"name": "descent", "learning_rate": 0.5}, "start": {"mf": {"solver.learning_rate": 0.25}}}
+    assert quality.Cell("club", "mf", tables).experiment().solver == {"name": "descent", "learning_rate": 0.25}
+    assert quality.Cell("club", "delf", tables).experiment().solver == {"name": "descent", "learning_rate": 0.5}
+
+
 def test_shares_of_a_set_cut_its_rows(cell: Any, tmp_path: Path):
     lines = [f"{user},{item},1\n" for user in range(20) for item in range(user % 5, user % 5 + 10)]
     (tmp_path / "rows.csv").write_text("user,item,rating\n" + "".join(lines))
@@ -307,6 +326,27 @@ def test_a_published_figure_that_is_missed_is_said_in_words_with_the_trials_behi
     assert "EASE **misses** NDCG@10 by 0.1875. The best of 2 trials has ndcg@10 0.1000 on validation" in page
     assert "trial 1 has the published settings" in page
     assert "| 1 | model.l2 = 100 | 0.1000 | not measured | complete |" in page
+
+
+def of_labels(published: float) -> str:
+    """The page of a set of labelled rows on which FM has a logloss of 0.25."""
+    figures = {"label": {"logloss": {"mean": 0.25, "spread": 0.01, "by_seed": [0.24, 0.26]}}}
+    measured = {"model": "fm", "split": "given", "measured": "9 rows of 3 users", "users": 3, "figures": figures, "tried": []}
+    measured |= {"valid": {"metric": "logloss", "value": 0.24}, "search_seconds": 1.0, "fit_seconds": 1.0, "peak_mib": 9}
+    measured |= {"machine": "one", "versions": {}}
+    tables = {**TABLES, "evaluation": {"protocol": ["label"]}, "page": {"metrics": ["logloss"]}, "settings": {}}
+    tables |= {"compare": {**TABLES["compare"], "models": ["fm", "mean"]}, "training": {"metric": "logloss"}}
+    tables["published"] = {"fm": {"logloss": published, "from": "Somebody", "page": "fm.md, section 1"}}
+    made: str = results_page.make_page({"rows": tables}, {"rows/fm": measured})
+    return made
+
+
+def test_an_error_above_what_was_published_is_a_miss_and_one_below_is_none():
+    assert "FM **misses** logloss by 0.0500." in of_labels(0.2)
+    assert "FM **misses** logloss by 0.0050, less than our seeds scatter." in of_labels(0.245)
+    assert "FM reaches what was published." in of_labels(0.3)
+    assert "Split `given`, 9 rows of 3 users. The label of every held-out row is predicted (`label`)." in of_labels(0.3)
+    assert "- mean: not run: not measured yet" in of_labels(0.3)
 
 
 def test_a_miss_within_the_scatter_of_our_seeds_says_so(measured: dict[str, Any]):

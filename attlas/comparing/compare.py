@@ -55,7 +55,7 @@ BEGINNING = f".{PLAN}.part"  # all that a kill leaves which falls before a compa
 
 def compare(
     data: Any = None,
-    models: Sequence[str] = ("delf",),
+    models: Sequence[str] | None = None,
     *,
     without: Sequence[str] = (),
     out: str | Path,
@@ -68,7 +68,7 @@ def compare(
 
     Args:
         data: the path of a table or of a folder of given files, Interactions, Examples, a Split, or a frame.
-        models: names of ``attlas models``, beside the ladder; left alone, labelled rows take nfm, deepfm and afm.
+        models: names of ``attlas models``, beside the ladder; None takes delf, and on labelled rows nfm, deepfm and afm.
         without: baselines that shall not run.
         out: the folder of the comparison.
         split: how to hold out: a code of ``attlas.split``.
@@ -83,7 +83,7 @@ def compare(
     is_path = isinstance(data, str | Path)
     tables = {
         "data": {"source": str(data) if is_path else "", "split": split} | label_of(data),
-        "compare": {"models": tuple(models), "without": tuple(without), **settings},
+        "compare": {"models": models if models is None else tuple(models), "without": tuple(without), **settings},
         "contenders": contenders or {},
     }
     return run_plan(Plan.of(tables), data=None if is_path else data, out=out, tell=tell)
@@ -139,11 +139,11 @@ def _enter(folder: Path, plan: Plan, split: Split) -> None:
             raise ArtefactError(f"{folder} is not empty and holds no comparison; choose another --out")
         write_whole(path, (json.dumps(noted, indent=2) + "\n").encode())
         return
-    recall_plan(folder)
+    begun = json.loads(json.dumps(recall_plan(folder).to_dict()))  # with what settings that came since stand at
     known = json.loads(path.read_text(encoding="utf-8"))
     if known["data"] != noted["data"]:
         raise ArtefactError(f"the data are not those that the comparison in {folder} was begun with; choose another --out")
-    if known["plan"] != noted["plan"]:
+    if begun != noted["plan"]:
         raise ArtefactError(
             f"{folder} holds a comparison with other settings; go on with it: attlas compare --resume {folder}, "
             "or choose another --out"

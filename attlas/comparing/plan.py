@@ -47,7 +47,8 @@ class CompareConfig:
     """What a comparison gives to every model alike.
 
     Attributes:
-        models: names of models that the ladder of baselines is held against.
+        models: names of models that the ladder of baselines is held against; None takes delf, and of labelled rows nfm, deepfm
+            and afm.
         without: names of baselines that shall not run.
         trials: settings tried per model at most, the first with the defaults.
         budget: time for everything, such as 10m or 2h, in equal shares of what is left; None means as long as it takes.
@@ -64,7 +65,7 @@ class CompareConfig:
         memory: what fitting may use, such as 4GB; None means what the machine has available.
     """
 
-    models: tuple[str, ...] = DEFAULT
+    models: tuple[str, ...] | None = None
     without: tuple[str, ...] = ()
     trials: int = Field(default=20, ge=1)
     budget: str | None = None
@@ -174,10 +175,17 @@ class Plan:
         """What the models' scores are: of labelled rows by the objective; ``rating`` where all that was asked for rates."""
         if self.data.label is not None:
             return OF_LABELS[self.objective]  # type: ignore[return-value]
-        models = [name for name in self.compare.models if name not in self.contenders]
+        models = [name for name in self.asked if name not in self.contenders]
         models += [tables.get("model", {}).get("name", name) for name, tables in self.contenders.items()]
         rates = [task_of(model_class(model)) == "rating" for model in models if model in MODELS]
         return "rating" if rates and all(rates) else "ranking"
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The models that were named, or those that are asked where nobody is."""
+        if self.compare.models is not None:
+            return self.compare.models
+        return DEFAULT if self.data.label is None else DEFAULT_READERS
 
     @property
     def objective(self) -> str:
@@ -199,7 +207,7 @@ class Plan:
         config = self.compare
         self._refuse_unknown()
         ladder = {name: model for name, model in self.ladder.items() if name not in (*config.without, *self.contenders)}
-        others = [name for name in self._asked if name not in (*ladder, *self.contenders)]
+        others = [name for name in self.asked if name not in (*ladder, *self.contenders)]
         named = {name: {"model": model} for name, model in (ladder | {name: {"name": name} for name in others}).items()}
         for name, tables in self.contenders.items():
             named[name] = {**tables, "model": {"name": name, **tables.get("model", {})}}
@@ -210,15 +218,10 @@ class Plan:
         """The settings of the baselines that claims are held against, by name."""
         return LADDERS[self.task]
 
-    @property
-    def _asked(self) -> tuple[str, ...]:
-        is_left_alone = self.data.label is not None and self.compare.models == DEFAULT
-        return DEFAULT_READERS if is_left_alone else self.compare.models
-
     def _refuse_unknown(self) -> None:
         if self.compare.objective and self.data.label is None:
             raise ConfigError("[compare] objective is for labelled rows, and these are none; name their column: [data] label")
-        for name in (*self.compare.models, *self.compare.without):
+        for name in (*self.asked, *self.compare.without):
             if name not in (*MODELS, *self.ladder, *self.contenders):
                 raise ConfigError(f"[compare] names {name!r}; {nearest(name, (*MODELS, *self.contenders))}")
         for name in self.compare.without:

@@ -44,6 +44,8 @@ METRIC_NAMES = {
     "map": "MAP",
     "mrr": "MRR",
     "auc": "AUC",
+    "rmse": "RMSE",
+    "mae": "MAE",
     "sampled_hr": "sampled HR",
     "sampled_ndcg": "sampled NDCG",
     "novelty": "Novelty",

@@ -148,7 +148,8 @@ class RowReport:
         """Where the value would lie with other users like these: a percentile bootstrap over users, equal in every run."""
         if len(self.users) < 2:
             return self.mean(name), self.mean(name)
-        low, high = np.quantile(self.resampled(name), ((1 - level) / 2, (1 + level) / 2))
+        ends = np.quantile(self.resampled(name), ((1 - level) / 2, (1 + level) / 2))
+        low, high = ends.clip(0, 1) if name in OF_PAIRS else ends
         return float(low), float(high)
 
     def resampled(self, name: str) -> np.ndarray:

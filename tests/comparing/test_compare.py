@@ -101,6 +101,16 @@ def test_other_settings_or_data_are_refused_in_the_same_folder(found: tuple[Comp
         run_plan(recall_plan(folder), out=folder, data=simulate(120, 60, seed=4).interactions)
 
 
+def test_a_comparison_that_an_earlier_version_began_goes_on(found: tuple[Comparison, Path], tmp_path: Path) -> None:
+    """Its plan does not know settings that came since; they stand at what they were."""
+    shutil.copytree(found[1], tmp_path / "club")
+    noted = json.loads((tmp_path / "club/plan.json").read_text())
+    del noted["plan"]["compare"]["objective"]
+    (tmp_path / "club/plan.json").write_text(json.dumps(noted))
+    again = run_plan(recall_plan(tmp_path / "club"), out=tmp_path / "club")
+    assert [each.name for each in again.contenders] == [each.name for each in found[0].contenders]
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, ratings: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ArtefactError, match="not empty and holds no comparison"):

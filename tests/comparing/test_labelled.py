@@ -18,6 +18,7 @@ from attlas.comparing.tables import rows, sentences
 from attlas.data.labelled import Layout, read_examples
 from attlas.errors import ConfigError
 from attlas.evaluation.comparison import Comparison
+from attlas.evaluation.keeping import write_reports
 from attlas.evaluation.metrics import label_auc, logloss
 from attlas.experiment import Experiment
 from attlas.final import fit_final
@@ -61,6 +62,8 @@ def test_the_ladder_is_the_mean_the_items_the_fields_and_fm(file: Path) -> None:
     assert [each.name for each in made if each.is_baseline] == ["mean", "item-rates", "linear", "fm"]
     assert {(each.experiment.task, each.experiment.metric) for each in made} == {("label", "logloss")}
     assert made[1].fixed == ("model.reads",)
+    with pytest.raises(ConfigError, match="delf does not read feature fields"):
+        plan_of(file, models=("delf",))
 
 
 @pytest.mark.parametrize(
@@ -138,6 +141,28 @@ def test_the_page_is_about_rows(found: tuple[Comparison, Path]) -> None:
     assert "The label of every held-out row is predicted, as a logit." in page
     assert f"{rows_tested:,} rows of 12 users." in page
     assert "remembered-pairs" in page
+
+
+def test_stopped_between_two_seeds_it_goes_on_and_says_the_same(
+    found: tuple[Comparison, Path], file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Path] = []
+
+    def stop_at_the_second(path: Path, *what: Any) -> None:
+        if kept:
+            raise KeyboardInterrupt
+        kept.append(path)
+        write_reports(path, *what)
+
+    monkeypatch.setattr("attlas.comparing.cell.write_reports", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan_of(file), out=tmp_path / "rows")
+    monkeypatch.undo()
+    written = kept[0].stat().st_mtime_ns
+    again = run_plan(recall_plan(tmp_path / "rows"), out=tmp_path / "rows")
+    assert kept[0].stat().st_mtime_ns == written
+    assert [pair.sentence() for pair in again.pairs] == [pair.sentence() for pair in found[0].pairs]
+    assert again.winner == found[0].winner
 
 
 def test_a_second_call_does_nothing_again(found: tuple[Comparison, Path]) -> None:

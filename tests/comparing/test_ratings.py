@@ -67,7 +67,7 @@ def test_the_lowest_error_stands_first_and_bold_in_every_table(found: tuple[Comp
     comparison, folder = found
     table = rows(comparison, "rating")
     assert [line["model"] for line in table] == [each.name for each in comparison.ranked]
-    errors = [float(line["rmse"].split()[0]) for line in table]
+    errors = [float(line["RMSE"].split()[0]) for line in table]
     assert errors == sorted(errors)
     assert json.loads((folder / "comparison.json").read_text())["ranked"] == [line["model"] for line in table]
     name = table[0]["model"].replace("_", r"\_")
@@ -91,7 +91,7 @@ def test_the_page_asks_who_predicts_best_and_shows_what_the_audit_found(found: t
     comparison, folder = found
     page = (folder / "report.html").read_text()
     assert "Which model predicts best?" in page
-    assert f"{comparison.ranked[0].name} predicts best with rmse" in page
+    assert f"{comparison.ranked[0].name} predicts best with RMSE" in page
     assert "Every held-out rating is predicted." in page
     assert "training rows of the user" in page
     assert "ranked against" not in page

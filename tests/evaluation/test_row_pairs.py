@@ -35,7 +35,7 @@ def test_the_better_one_stands_first_and_is_told_apart(metric: str, task: str) -
 def test_an_error_is_spoken_of_as_lower() -> None:
     (pair,) = compare_row_pairs({"rough": seeds_of(0.9), "fine": seeds_of(0.3)}, "rmse")
     assert pair.sentence().startswith("fine is better than rough by ")
-    assert "significant (rmse lower by 0." in pair.sentence()
+    assert "significant (RMSE lower by 0." in pair.sentence()
     (pair,) = compare_row_pairs({"one": seeds_of(0.9, task="label"), "other": seeds_of(0.3, task="label")}, "auc")
     assert pair.sentence().startswith("other is above one by ")
 

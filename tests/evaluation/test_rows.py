@@ -68,6 +68,15 @@ def test_the_interval_is_that_of_drawing_users_anew(name: str) -> None:
     np.testing.assert_allclose((low, high), expected, atol=0.25 * (high - low))  # both are of finite resamples
 
 
+def test_the_interval_of_an_auc_stays_between_none_and_all() -> None:
+    label = np.tile([1.0, 0.0], 20)
+    score = np.where(np.arange(40) == 5, 9.0, label)  # one row is wrong about all others, and each is somebody's
+    report = RowReport.of("label", label, score, np.arange(40))
+    low, high = report.interval("auc")
+    assert np.quantile(report.resampled("auc"), 0.975) > 1.0
+    assert 0.8 < low < high == 1.0
+
+
 def test_seeds_are_averaged_in_units_of_the_metric() -> None:
     truth = np.zeros(4)
     one, other = (RowReport.of("rating", truth, np.full(4, error), np.arange(4)) for error in (1.0, 3.0))

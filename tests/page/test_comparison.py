@@ -327,7 +327,7 @@ def test_of_an_error_the_lowest_stands_first_and_is_the_best() -> None:
     assert [line.name for line in table.lines] == ["fine", "rough"]
     assert table.metrics == ("rmse", "mae")
     assert [table.is_best(line, "rmse") for line in table.lines] == [True, False]
-    assert answer(found).startswith("fine predicts best with rmse 0.2500 (95 % interval 0.2500 to 0.2500)")
+    assert answer(found).startswith("fine predicts best with RMSE 0.2500 (95 % interval 0.2500 to 0.2500)")
     assert [each.name for each in found.ranked] == ["fine", "rough"]
 
 

@@ -47,7 +47,7 @@ FAMILIES = (
     *("fism", "nais", "neumf", "deepcf", "delf", "drnet", "dacr", "fm", "nfm", "deepfm", "afm"),
 )
 RUNS, EPOCHS, K = Path("runs/serve"), 2, 10
-CONNECTIONS, SETTLING_SECONDS, READY_SECONDS, LATEST_SECONDS = 64, 5.0, 900.0, 30.0
+SETTLING_SECONDS, READY_SECONDS, LATEST_SECONDS = 5.0, 900.0, 30.0
 
 
 def trained(name: str, source: str, data: Interactions) -> Path:
@@ -91,44 +91,63 @@ def await_ready(port: int) -> None:
 def drive(port: int, bodies: list[bytes], due_N: np.ndarray) -> tuple[np.ndarray, int]:
     """Send each body when it is due, on whichever connection is free; seconds from due to answered, and how many failed.
 
-    There are far more connections than requests in flight; were there not, waiting for one would count.
+    There are more connections than requests in flight; were there not, waiting for one would count.
     """
-    took_N, failed, places, began = np.zeros(len(due_N)), [0] * CONNECTIONS, queue.SimpleQueue[int](), time.perf_counter()
+    took_N, places, failed, began = (
+        np.zeros(len(due_N)),
+        queue.SimpleQueue[int](),
+        queue.SimpleQueue[str](),
+        time.perf_counter(),
+    )
     for place in range(len(due_N)):
         places.put(place)
 
-    def connection(number: int) -> None:
-        with socket.create_connection(("127.0.0.1", port), timeout=LATEST_SECONDS) as line:
-            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            while True:
-                try:
-                    place = places.get_nowait()
-                except queue.Empty:
-                    return
-                time.sleep(max(0.0, began + due_N[place] - time.perf_counter()))
-                failed[number] += not is_answered(line, bodies[place])
-                took_N[place] = time.perf_counter() - began - due_N[place]
+    def ask() -> None:
+        line = None
+        while True:
+            try:
+                place = places.get_nowait()
+            except queue.Empty:
+                return
+            time.sleep(max(0.0, began + due_N[place] - time.perf_counter()))
+            try:
+                line = line or connected(port)
+                if not is_answered(line, bodies[place]):
+                    failed.put("no list")
+            except OSError as error:
+                failed.put(str(error))
+                line = None
+            took_N[place] = time.perf_counter() - began - due_N[place]
 
-    threads = [threading.Thread(target=connection, args=(number,)) for number in range(CONNECTIONS)]
+    # Each is used about once a second, before the service would close it for idleness.
+    threads = [threading.Thread(target=ask) for _ in range(max(2, round(len(due_N) / due_N[-1])))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return took_N, sum(failed)
+    return took_N, failed.qsize()
+
+
+def connected(port: int) -> socket.socket:
+    """A line to the service."""
+    line = socket.create_connection(("127.0.0.1", port), timeout=LATEST_SECONDS)
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return line
 
 
 def is_answered(line: socket.socket, body: bytes) -> bool:
     """Whether a request gets a list of K items."""
     head = f"POST /api/recommend HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     line.sendall(f"{head}\r\n\r\n".encode() + body)
-    arrived = b""
-    while b"\r\n\r\n" not in arrived:
-        arrived += line.recv(65536)
-    head_, _, found = arrived.partition(b"\r\n\r\n")
-    length = int(re.search(rb"content-length: (\d+)", head_, re.IGNORECASE)[1])  # type: ignore[index]
-    while len(found) < length:
-        found += line.recv(65536)
-    return b" 200 " in head_.split(b"\r\n")[0] and found.count(b'"rank"') == K
+    arrived, length = b"", None
+    while length is None or len(arrived.partition(b"\r\n\r\n")[2]) < length:
+        part = line.recv(65536)
+        if not part:
+            raise ConnectionError("the service closed the line")
+        arrived += part
+        found = re.search(rb"content-length: (\d+)\r\n.*\r\n\r\n", arrived, re.IGNORECASE | re.DOTALL)
+        length = int(found[1]) if found else None
+    return b" 200 " in arrived.split(b"\r\n")[0] and arrived.count(b'"rank"') == K
 
 
 def facts_of(process: int) -> tuple[float, float]:

@@ -35,7 +35,6 @@ WAYS = {
     **dict.fromkeys(("cfnet_rl", "cfnet_ml", "deepcf", "arl", "aml", "dacr"), ("from the history", "from who chose it")),
 }
 FITTED = ("fitted user vector", "fitted item vector")
-BY_COUNT = ("popularity", "aimf")  # no taste to be told; AIMF's new rows alone do not tell it either, see the test of ratings
 
 
 def events_of(recommender: Recommender) -> list[tuple[Any, ...]]:
@@ -69,7 +68,7 @@ def test_after_an_update_every_model_serves_the_new_user_and_lists_the_new_item(
     assert np.isfinite(frame["score"].to_numpy()).all()
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in BY_COUNT])
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "popularity"])
 def test_the_new_user_has_a_taste_and_the_new_item_is_for_those_who_have_it(name):
     made = updated(name)
     mine = scores(made, "eve")
@@ -290,6 +289,34 @@ def test_an_update_that_fails_or_is_stopped_leaves_the_run_and_nothing_beside_it
                 update_run(run, table)
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "run"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"user,item\n", "no usable row"),
+        (b"user,thing\nu1,i1\n", "which column is the item"),
+        (b"user,item\nNaN,i1\n,i2\n", "does not look like the user"),
+        (b"\x89PNG\r\n", "a picture"),
+        (b"PAR1 and nothing else", "Parquet file that is cut off or damaged"),
+    ],
+)
+def test_a_file_that_cannot_be_understood_is_refused_and_the_run_stays(run, tmp_path, content, message):
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    (tmp_path / "new.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        update_run(run, tmp_path / "new.csv")
+    with pytest.raises(DataError, match=message):
+        update_run(run, tmp_path / "new.csv", out=tmp_path / "other")
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "run"]
+
+
+def test_rows_without_a_rating_among_others_are_dropped_and_said():
+    rows = pl.DataFrame({"user": ["eve", "eve", "u1"], "item": ["i0", "i2", "i4"], "rating": [5.0, float("nan"), 4.0]})
+    made = fitted("biased_mf").update(rows)
+    assert made.card["updates"][-1]["rows"] == 2
 
 
 def test_an_updated_run_is_not_measured_on_rows_that_it_may_have_learned_from(run, tmp_path):

@@ -157,6 +157,34 @@ def test_an_item_admitted_to_ials_solves_its_half_sweep():
     torch.testing.assert_close(probe.item_embedding.weight[item].double(), expected, rtol=1e-4, atol=1e-5)
 
 
+def choosers_of(made: Recommender, item: int) -> Any:
+    """Who chose one item, as a model is told."""
+    return made.inputs.gather(["item_history"], np.array([0]), np.array([item]), leave_out="keep")["item_history"]
+
+
+def test_an_item_admitted_to_expomf_is_where_its_rounds_come_to_rest():
+    made = fitted("expomf")
+    model, history = copy.deepcopy(made.model), choosers_of(made, 3)
+    model.admit(torch.tensor([3]), history)
+    side = model.side(made.inputs, "item")
+    once = model.solve(side)[3]
+    torch.testing.assert_close(model.item_embedding.weight[3], once, rtol=1e-2, atol=1e-3)
+    assert torch.equal(model.prior_I, made.model.prior_I)
+
+
+def test_an_item_admitted_to_fawmf_has_the_exposures_of_its_choosers_and_the_factors_of_an_exact_solve():
+    made = fitted("fawmf")
+    model = copy.deepcopy(made.model)
+    model.admit(torch.tensor([3]), choosers_of(made, 3))
+    torch.testing.assert_close(model.exposure_table, made.model.exposure_table, rtol=1e-4, atol=1e-5)
+    user, share = model.user_embedding.weight, model.membership.weight.softmax(-1)
+    begin = torch.zeros_like(model.item_embedding.weight)
+    solved = model.factors(user, share, made.inputs.item_lists, model.exposure_table, begin, None)
+    torch.testing.assert_close(model.item_embedding.weight[3], solved[3], rtol=1e-3, atol=1e-4)
+    others = [item for item in range(16) if item != 3]
+    assert torch.equal(model.item_embedding.weight[others], made.model.item_embedding.weight[others])
+
+
 @pytest.mark.parametrize("name", ["mf", "delf", "nais", "fawmf", "fm"])
 def test_nothing_moves_but_the_rows_of_those_who_came_or_chose(name):
     """u15 has no new row and i15 is not new: what the model makes of this pair stays, but for who chose what."""

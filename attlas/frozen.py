@@ -52,6 +52,7 @@ def fit_rows(model: nn.Module, inputs: Inputs, fitted: dict[str, Tensor], known:
     """
     if not len(pairs.user) or not fitted:
         return
+    fitted = {name: row.to(inputs.device) for name, row in fitted.items()}
     weights = dict(model.named_parameters())
     priors = {name: prior_of(weights[name][row]) for name, row in known.items()}
     rows = {name: priors[name][0].expand(len(row), *weights[name].shape[1:]).clone() for name, row in fitted.items()}

@@ -149,14 +149,9 @@ def take_in(
     model: Any = scorer.model
     with (tell or Teller()).bar("update", total=3) as bar:
         if make_solver(type(model)(Sizes(1, 1), model.config), solver).one_epoch:
-            kind, config = type(model), model.config
-            if isinstance(kind, Sized):
-                refuse_too_large(f"{kind.__name__} solved anew", kind.memory(data.sizes, config), None)
-            made: Any = type(model)(data.sizes, model.config).to(data.device)
-            train(made, make_solver(made, solver), data, epochs=1, seed=seed)
-            return Taken(made.eval(), SOLVED, SOLVED)
+            return Taken(_solved_anew(model, data, solver, seed), SOLVED, SOLVED)
         if isinstance(model, Updatable):
-            made = copy.deepcopy(model)
+            made: Any = copy.deepcopy(model)
             made.update(data, new)
             return Taken(made, FOLLOWED, FOLLOWED)
         if task_of(model) == "rating" and data.train.rating is None:
@@ -170,6 +165,15 @@ def take_in(
         if user_way == FOLDED and item_way == FOLDED and len(growing.new_item_J):
             growing.place_users()
     return Taken(made, user_way, item_way)
+
+
+def _solved_anew(model: Any, data: Inputs, solver: dict[str, Any], seed: int) -> nn.Module:
+    kind, config = type(model), model.config
+    if isinstance(kind, Sized):
+        refuse_too_large(f"{kind.__name__} solved anew", kind.memory(data.sizes, config), None)
+    made = kind(data.sizes, config).to(data.device)
+    train(made, make_solver(made, solver), data, epochs=1, seed=seed)
+    return made.eval()
 
 
 class _Growing:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from attlas.data.encoding import of_newcomers
 from attlas.data.fields import Features
 from attlas.data.inputs import Sizes
 from attlas.data.vocabulary import Vocabulary
@@ -91,37 +92,41 @@ def moved_features(before: tuple[int, ...], after: tuple[int, ...]) -> np.ndarra
 
 
 def grown_features(features: Features, users: Vocabulary, items: Vocabulary) -> Features:
-    """The fields with further users and items, of whom nothing else is known.
+    """The fields with further users and items.
 
     Args:
-        users, items: the known ones and then the new.
+        users, items: the known ones and then the new; what is known of these are columns with the names of fields.
+
+    Raises:
+        DataError: a column of a field of numbers holds something else.
     """
     wanted = {"user": users, "item": items}
     own = {role: features.places(role)[0] for role in ("user", "item")}
     fields = tuple(
         replace(one, known=wanted[one.role]) if place in own.values() else one for place, one in enumerate(features.fields)
     )
-    made = replace(features, fields=fields)
+    made = replace(features, fields=fields, is_seen=None, bags=None)
     feature_n = moved_features(features.sizes, made.sizes)
-    shift = int(made.first[-1] - features.first[-1])
     moved: dict[str, Any] = {}
+    if features.is_seen is not None:
+        moved["is_seen"] = np.ones(int(made.first[-1]), np.bool_)
+        moved["is_seen"][feature_n] = features.is_seen
+    if features.bags is not None:
+        index_T = torch.from_numpy(feature_n)[features.bags.index]
+        moved["bags"] = Ragged(features.bags.start, index_T, int(made.first[-1]))
+    made, shift = replace(made, **moved), int(made.first[-1] - features.first[-1])
     for role in ("user", "item"):
         index, value = getattr(features, f"{role}_index"), getattr(features, f"{role}_value")
         is_bag = index >= features.first[-1]
         kept = np.where(is_bag, index + shift, feature_n[np.where(is_bag, 0, index)])
-        places = list(features.places(role))
-        fresh = np.repeat(made.unknown[None, places], len(wanted[role]) - len(index), axis=0)
-        fresh[:, 0] = made.first[own[role]] + np.arange(len(index), len(wanted[role]))
-        moved[f"{role}_index"] = np.concatenate([kept, fresh])
+        came, columns = len(wanted[role]) - len(index), wanted[role].columns
+        facts = [{}] * came if columns is None else columns.tail(came).to_dicts() if came else []
+        fresh, weight, bags = of_newcomers(made, role, facts)
+        both: dict[str, Any] = {"bags": bags, f"{role}_index": np.concatenate([kept, fresh])}
         if value is not None:
-            moved[f"{role}_value"] = np.concatenate([value, np.ones(fresh.shape, np.float32)])
-    if features.bags is not None:
-        index_T = torch.from_numpy(feature_n)[features.bags.index]
-        moved["bags"] = Ragged(features.bags.start, index_T, int(made.first[-1]))
-    if features.is_seen is not None:
-        moved["is_seen"] = np.ones(int(made.first[-1]), np.bool_)
-        moved["is_seen"][feature_n] = features.is_seen
-    return replace(made, **moved)
+            both[f"{role}_value"] = np.concatenate([value, weight])
+        made = replace(made, **both)
+    return made
 
 
 def rows_of_users(model: nn.Module, features: Features | None, user: np.ndarray) -> dict[str, Tensor]:

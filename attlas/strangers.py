@@ -22,7 +22,7 @@ from torch.nn import functional
 from attlas.data.inputs import FULL_TABLE_SHARE, History, Inputs, whole
 from attlas.data.interactions import Interactions
 from attlas.errors import ConfigError
-from attlas.frozen import LEARNING_RATE, STEPS, against_others, blocks, prior_of
+from attlas.frozen import against_others, against_prior, blocks, descend, prior_of
 from attlas.guests import receive
 from attlas.models.protocol import Folding, Separable, Welcoming, asked_by
 from attlas.ops.ragged import Ragged
@@ -243,16 +243,14 @@ def _descend(
     owner, item, label = against_others(chosen_SI, np.arange(scorer.inputs.sizes.num_items), negatives=negatives)
     label_N = torch.from_numpy(label).to(scorer.inputs.device)
     score = _scores_of(stranger, scorer, given_histories(scorer.inputs, chosen_SI, owner, item), item)
-    tables = [getattr(stranger, name).weight for name in rows]
-    optimizer = torch.optim.Adam(tables, lr=LEARNING_RATE)
-    for _ in range(STEPS):
-        loss = functional.binary_cross_entropy_with_logits(score(), label_N, reduction="sum")
-        for table, (mean, variance) in zip(tables, priors.values(), strict=True):
-            loss = loss + 0.5 * ((table - mean).square() / variance).sum()
-        for table, gradient in zip(tables, torch.autograd.grad(loss, tables), strict=True):
-            table.grad = gradient
-        optimizer.step()
-    return {name: table.detach() for name, table in zip(rows, tables, strict=True)}
+    tables = {name: getattr(stranger, name).weight for name in rows}
+
+    def loss() -> Tensor:
+        total = functional.binary_cross_entropy_with_logits(score(), label_N, reduction="sum")
+        return total + sum(against_prior(table, priors[name]) for name, table in tables.items())
+
+    descend(list(tables.values()), loss)
+    return {name: table.detach() for name, table in tables.items()}
 
 
 def _priors(model: Any, scorer: Scorer, known: np.ndarray) -> dict[str, tuple[Tensor, Tensor]]:

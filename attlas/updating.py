@@ -24,7 +24,8 @@ from attlas.data.interactions import Interactions
 from attlas.errors import ConfigError
 from attlas.frozen import Pairs, against_others, blocks, fit_rows
 from attlas.growth import grown_features, grown_model, rows_of_items, rows_of_users
-from attlas.models.protocol import Admitting, Updatable, asked_by, task_of
+from attlas.memory import refuse_too_large
+from attlas.models.protocol import Admitting, Sized, Updatable, asked_by, task_of
 from attlas.scoring import PAIR_BYTES, Scorer
 from attlas.strangers import FITTED, FOLDED, given_histories, way_of, welcome
 from attlas.telling import Teller
@@ -143,15 +144,14 @@ def take_in(
 
     Raises:
         ConfigError: the model has weights that no newcomer can be given, or rates and the rows have no ratings.
+        TooLarge: solving anew is predicted to exceed the memory that is available.
     """
     model: Any = scorer.model
     with (tell or Teller()).bar("update", total=3) as bar:
         if make_solver(type(model)(Sizes(1, 1), model.config), solver).one_epoch:
-            made: Any = type(model)(data.sizes, model.config).to(data.device)
-            train(made, make_solver(made, solver), data, epochs=1, seed=seed)
-            return Taken(made.eval(), SOLVED, SOLVED)
+            return Taken(_solved_anew(model, data, solver, seed), SOLVED, SOLVED)
         if isinstance(model, Updatable):
-            made = copy.deepcopy(model)
+            made: Any = copy.deepcopy(model)
             made.update(data, new)
             return Taken(made, FOLLOWED, FOLLOWED)
         if task_of(model) == "rating" and data.train.rating is None:
@@ -165,6 +165,15 @@ def take_in(
         if user_way == FOLDED and item_way == FOLDED and len(growing.new_item_J):
             growing.place_users()
     return Taken(made, user_way, item_way)
+
+
+def _solved_anew(model: Any, data: Inputs, solver: dict[str, Any], seed: int) -> nn.Module:
+    kind, config = type(model), model.config
+    if isinstance(kind, Sized):
+        refuse_too_large(f"{kind.__name__} solved anew", kind.memory(data.sizes, config), None)
+    made = kind(data.sizes, config).to(data.device)
+    train(made, make_solver(made, solver), data, epochs=1, seed=seed)
+    return made.eval()
 
 
 class _Growing:

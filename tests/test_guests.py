@@ -222,3 +222,24 @@ def test_a_run_on_labelled_rows_takes_in_the_positive_ones(made):
         after = updated.recommend([user], k=11, context={"hour": 0}, exclude_seen=False)
         mine = dict(zip(after["item"], after["score"], strict=True))
         np.testing.assert_allclose([mine[item] for item in before["item"]], before["score"].to_numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_what_is_known_of_a_newcomer_comes_in_with_them(name, made):
+    facts = pl.DataFrame({"user": ["eve", "u1"], "taste": ["even", "odd"], "age": [24.0, 21.0], "likes": ["red|blue", "green"]})
+    updated = made[name].update([("eve", "i0"), ("u1", "i1")], users=facts, positive="")
+    features, known = updated.inputs.given_features, made[name].inputs.given_features
+    alike = int(updated.users.index_of(["u4"])[0])
+    for one in (features.user_index, features.user_value):
+        np.testing.assert_allclose(one[-1][1:3], one[alike][1:3], rtol=1e-6)
+    said = [features.said(row, features.bags) for row in _full(features, [alike, -1])]
+    assert said[0][1:] == said[1][1:]
+    assert len(known.user_index) == len(features.user_index) - 1
+    frame = updated.recommend(["eve"], k=10, context={"hour": 0}, exclude_seen=False)
+    assert margin(frame) > 0
+
+
+def _full(features, users):
+    """Whole rows of some users, with all else unknown."""
+    pairs = features.pairs(torch.tensor([user % len(features.user_index) for user in users]), torch.tensor([-1] * len(users)))
+    return [[int(at) for at in row] for row in pairs.index]

@@ -48,7 +48,7 @@ SIDEWAYS |= {(one, other) for one in ("strangers", "guests") for other in ("scor
 SIDEWAYS |= {("comparing", "auditing"), ("comparing", "page"), ("cli", "web")}
 
 METRICS = re.compile(r"(hr|ndcg|recall|precision|map|mrr|auc)(@\d+)?")
-MAY_DIFFERENTIATE = {"attlas/training/fit.py", "attlas/strangers.py", "attlas/frozen.py"}
+MAY_DIFFERENTIATE = {"attlas/training/fit.py", "attlas/frozen.py"}
 LONGEST_FILE, LONGEST_FUNCTION, SHORTEST_PAPER = 300, 40, 60
 TARGET = re.compile(r"\b((?:[\w-]+/)+[\w-]+\.py)::(\w+(?:\.\w+)*)")
 

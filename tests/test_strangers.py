@@ -7,6 +7,7 @@ from torch import nn
 
 from attlas.data.inputs import Inputs
 from attlas.data.split import Split
+from attlas.frozen import LEARNING_RATE, STEPS, descend
 from attlas.runner import fit
 from attlas.scoring import PAIR_BYTES, Scorer
 from attlas.strangers import OpenScorer, fit_users, given_histories, given_history, one_row, score_strangers, way_of
@@ -77,6 +78,19 @@ def test_the_model_is_not_changed_and_the_stranger_is_its_only_user():
     assert not stranger.user_embedding.weight.requires_grad
     assert stranger.user_embedding.weight.shape == (1, 1)
     assert stranger.item_embedding.weight is model.item_embedding.weight
+
+
+def test_a_descent_takes_the_steps_of_the_optimizer_of_torch():
+    start = torch.tensor([[1.0, -2.0], [0.5, 3.0]])
+    mine, theirs = start.clone(), start.clone().requires_grad_()
+    aim = torch.tensor([[0.0, 1.0], [2.0, -1.0]])
+    descend([mine], lambda: (mine - aim).square().mul(torch.tensor([1.0, 10.0])).sum())
+    optimizer = torch.optim.Adam([theirs], lr=LEARNING_RATE)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        (theirs - aim).square().mul(torch.tensor([1.0, 10.0])).sum().backward()
+        optimizer.step()
+    torch.testing.assert_close(mine, theirs.detach(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_given_history_is_asked_for_once():

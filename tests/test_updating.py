@@ -35,7 +35,6 @@ WAYS = {
     **dict.fromkeys(("cfnet_rl", "cfnet_ml", "deepcf", "arl", "aml", "dacr"), ("from the history", "from who chose it")),
 }
 FITTED = ("fitted user vector", "fitted item vector")
-BY_COUNT = ("popularity", "aimf")  # no taste to be told; AIMF's new rows alone do not tell it either, see the test of ratings
 
 
 def events_of(recommender: Recommender) -> list[tuple[Any, ...]]:
@@ -69,7 +68,7 @@ def test_after_an_update_every_model_serves_the_new_user_and_lists_the_new_item(
     assert np.isfinite(frame["score"].to_numpy()).all()
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in BY_COUNT])
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "popularity"])
 def test_the_new_user_has_a_taste_and_the_new_item_is_for_those_who_have_it(name):
     made = updated(name)
     mine = scores(made, "eve")
@@ -156,6 +155,34 @@ def test_an_item_admitted_to_ials_solves_its_half_sweep():
     normal += config.l2 * mass**config.l2_exponent * torch.eye(len(normal))
     expected = torch.linalg.solve(normal, config.alpha * table[user].sum(0))
     torch.testing.assert_close(probe.item_embedding.weight[item].double(), expected, rtol=1e-4, atol=1e-5)
+
+
+def choosers_of(made: Recommender, item: int) -> Any:
+    """Who chose one item, as a model is told."""
+    return made.inputs.gather(["item_history"], np.array([0]), np.array([item]), leave_out="keep")["item_history"]
+
+
+def test_an_item_admitted_to_expomf_is_where_its_rounds_come_to_rest():
+    made = fitted("expomf")
+    model, history = copy.deepcopy(made.model), choosers_of(made, 3)
+    model.admit(torch.tensor([3]), history)
+    side = model.side(made.inputs, "item")
+    once = model.solve(side)[3]
+    torch.testing.assert_close(model.item_embedding.weight[3], once, rtol=1e-2, atol=1e-3)
+    assert torch.equal(model.prior_I, made.model.prior_I)
+
+
+def test_an_item_admitted_to_fawmf_has_the_exposures_of_its_choosers_and_the_factors_of_an_exact_solve():
+    made = fitted("fawmf")
+    model = copy.deepcopy(made.model)
+    model.admit(torch.tensor([3]), choosers_of(made, 3))
+    torch.testing.assert_close(model.exposure_table, made.model.exposure_table, rtol=1e-4, atol=1e-5)
+    user, share = model.user_embedding.weight, model.membership.weight.softmax(-1)
+    begin = torch.zeros_like(model.item_embedding.weight)
+    solved = model.factors(user, share, made.inputs.item_lists, model.exposure_table, begin, None)
+    torch.testing.assert_close(model.item_embedding.weight[3], solved[3], rtol=1e-3, atol=1e-4)
+    others = [item for item in range(16) if item != 3]
+    assert torch.equal(model.item_embedding.weight[others], made.model.item_embedding.weight[others])
 
 
 @pytest.mark.parametrize("name", ["mf", "delf", "nais", "fawmf", "fm"])
@@ -290,6 +317,34 @@ def test_an_update_that_fails_or_is_stopped_leaves_the_run_and_nothing_beside_it
                 update_run(run, table)
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "run"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"user,item\n", "no usable row"),
+        (b"user,thing\nu1,i1\n", "which column is the item"),
+        (b"user,item\nNaN,i1\n,i2\n", "does not look like the user"),
+        (b"\x89PNG\r\n", "a picture"),
+        (b"PAR1 and nothing else", "Parquet file that is cut off or damaged"),
+    ],
+)
+def test_a_file_that_cannot_be_understood_is_refused_and_the_run_stays(run, tmp_path, content, message):
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    (tmp_path / "new.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        update_run(run, tmp_path / "new.csv")
+    with pytest.raises(DataError, match=message):
+        update_run(run, tmp_path / "new.csv", out=tmp_path / "other")
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "run"]
+
+
+def test_rows_without_a_rating_among_others_are_dropped_and_said():
+    rows = pl.DataFrame({"user": ["eve", "eve", "u1"], "item": ["i0", "i2", "i4"], "rating": [5.0, float("nan"), 4.0]})
+    made = fitted("biased_mf").update(rows)
+    assert made.card["updates"][-1]["rows"] == 2
 
 
 def test_an_updated_run_is_not_measured_on_rows_that_it_may_have_learned_from(run, tmp_path):

@@ -28,6 +28,7 @@ def update(
     repeat: Annotated[str | None, _of_events("What rows of one user and item become, as in attlas fit.")] = None,
     positive: Annotated[str | None, _of_events("Keep only rows that meet this: 'rating>=4'.")] = None,
     items: Annotated[str | None, typer.Option(help="A file with titles of the new items.", rich_help_panel=PANEL)] = None,
+    users: Annotated[str | None, typer.Option(help="A file with facts about the new users.", rich_help_panel=PANEL)] = None,
     as_json: option.Json = False,
 ) -> None:
     """Take new rows, new users and new items into a saved run, without training it anew.
@@ -45,7 +46,7 @@ def update(
     from attlas.updating import Update
 
     named = {"user": user, "item": item, "rating": rating, "time": time, "repeat": repeat, "positive": positive}
-    given = {name: value for name, value in {**named, "items": items}.items() if value is not None}
+    given = {name: value for name, value in {**named, "items": items, "users": users}.items() if value is not None}
     try:
         made = update_run(run, data, out=out, tell=Terminal(), **given)
     except KeyboardInterrupt:

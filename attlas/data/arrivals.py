@@ -48,7 +48,7 @@ def read_events(source: Any, settings: Mapping[str, Any], **named: Any) -> Inter
         source: whatever ``attlas.read`` takes, Interactions, or a list of rows: mappings of a column's name to its cell, or
             sequences that begin with user and item, then perhaps rating and time.
         settings: of the run, by name; what is not among them is guessed.
-        named: user, item, rating, time, separator, items or users, where they differ now; None means as before.
+        named: what differs now, of ``NAMED``, items and users; None means as before, and ``positive=""`` that all rows count.
 
     Raises:
         DataError: no row can be used, a column is missing, or a cell cannot be understood.
@@ -61,6 +61,8 @@ def read_events(source: Any, settings: Mapping[str, Any], **named: Any) -> Inter
         return source
     said = {name: settings[name] for name in NAMED if settings.get(name) is not None}
     said |= {name: value for name, value in named.items() if value is not None}
+    if said.get("positive") == "":
+        del said["positive"]
     return read(_framed(source, said) if isinstance(source, Sequence) and not isinstance(source, str) else source, **said)
 
 

@@ -162,11 +162,8 @@ def in_context(
             what = f"context {name!r} is no" if roles == ("context",) else f"feature {name!r} is no field of a user, nor a"
             raise ConfigError(f"{what} field of the context; {hint}")
     found = [_placed(features, place, said.get(features.names[place])) for place in places]
-    bags = features.bags
     lists = [categories for _, _, categories in found if categories]
-    if lists and bags is not None:
-        rows = [row.tolist() for row in np.split(bags.index.numpy(), bags.start[1:-1].numpy())]
-        bags = Ragged.of([*rows, *lists], bags.width)
+    bags = with_lists(features.bags, lists)
     index, value, added = [], [], 0
     for at, weight, categories in found:
         index.append(features.first[-1] + (bags.count if bags else 0) - len(lists) + added if categories else at)
@@ -177,6 +174,43 @@ def in_context(
     weighs = any(weight != 1 for weight in value)
     made = torch.tensor([index], dtype=torch.int64).view(1, -1).repeat(count, 1), torch.tensor([value]).view(1, -1)
     return Fields(made[0], made[1].repeat(count, 1) if weighs else None, bags), unknown
+
+
+def of_newcomers(
+    features: Features, role: Role, facts: Sequence[Mapping[str, Any]]
+) -> tuple[np.ndarray, np.ndarray, Ragged | None]:
+    """What is known of new users or items, beside who they are, by the categories that training has seen.
+
+    Args:
+        features: whose vocabularies hold them already, behind the known ones.
+        facts: of each, a cell by the name of its field; what is missing is unknown.
+
+    Returns:
+        Their features and what these are multiplied by, [J, Fr] each; and all bags, the known ones and theirs.
+
+    Raises:
+        DataError: a number was expected.
+    """
+    places, bags = features.places(role), features.bags
+    index = np.zeros((len(facts), len(places)), np.int64)
+    value = np.ones(index.shape, np.float32)
+    lists: list[list[int]] = []
+    for row, known in enumerate(facts):
+        for column, place in enumerate(places):
+            at, weight, held = _placed(features, place, known.get(features.names[place]))
+            if held:
+                at = int(features.first[-1]) + (bags.count if bags else 0) + len(lists)
+                lists.append(held)
+            index[row, column], value[row, column] = at, weight
+    index[:, 0] = features.unknown[places[0]] - len(facts) + np.arange(len(facts))
+    return index, value, with_lists(bags, lists)
+
+
+def with_lists(bags: Ragged | None, lists: Sequence[Sequence[int]]) -> Ragged | None:
+    """The same bags and some more behind them."""
+    if not lists or bags is None:
+        return bags
+    return Ragged.of([*(row.tolist() for row in np.split(bags.index.numpy(), bags.start[1:-1].numpy())), *lists], bags.width)
 
 
 def _placed(features: Features, place: int, said: Any) -> tuple[int, float, list[int]]:

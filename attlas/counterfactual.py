@@ -19,16 +19,15 @@ from torch import Tensor, nn
 
 from attlas.errors import ConfigError
 from attlas.models.protocol import asked_by, reads_history
+from attlas.refitting import fit_parts
 from attlas.scoring import Scorer
 from attlas.strangers import (
     FITTED,
     FOLDED,
     POPULAR,
     READ,
-    fit_users,
     given_histories,
     given_history,
-    negatives_for,
     way_of,
     welcome,
 )
@@ -151,8 +150,7 @@ def _refitted(scorer: Scorer, item: int, whole: sparse.csr_array, chosen_SI: spa
     if way_of(scorer.model) == FOLDED:
         model = welcome(scorer, chosen_SI).model
     else:
-        negatives_N = negatives_for(whole.indices.astype(np.int64), whole.shape[1])
-        model = fit_users(scorer.model, scorer, chosen_SI, negatives_N=negatives_N)
+        model = fit_parts(scorer, chosen_SI, whole.indices.astype(np.int64))
     user_S = torch.arange(chosen_SI.shape[0], device=scorer.inputs.device)
     made: dict[str, Any] = {"user": user_S, "item": torch.full_like(user_S, item)}
     with torch.inference_mode():

@@ -77,12 +77,12 @@ class FaithfulnessReport:
 
     @cached_property
     def agrees(self) -> bool:
-        """Whether the weights order entries significantly better than popularity and than chance."""
+        """Whether the weights order entries better than popularity and than chance: both paired intervals lie above 0."""
         if self.method == "counterfactual":
             return True
         others = [{OWN: self.agreement[OWN][None], order: self.agreement[order][None]} for order in (POPULARITY, RANDOM)]
         pairs = [compare_pairs(values, "agreement")[0] for values in others]
-        return all(pair.above == OWN and pair.is_significant for pair in pairs)
+        return all(pair.above == OWN and pair.low > 0 for pair in pairs)
 
     def sentence(self) -> str:
         """The verdict, with the figure of the weights and of both yardsticks."""

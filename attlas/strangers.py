@@ -10,7 +10,7 @@ Shapes: S strangers, V users asked for, U users, I items, N items of histories a
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -115,7 +115,7 @@ def welcome(scorer: Scorer, chosen_SI: sparse.csr_array) -> Scorer:
         widths = [getattr(model, name).weight.shape[1] for name in model.user_tables]
         with torch.no_grad():
             parts = model.fold_in(given_histories(scorer.inputs, chosen_SI)).split(widths, dim=1)
-        host = _with_users(model, dict(zip(model.user_tables, parts, strict=True)))
+        host = with_users(model, dict(zip(model.user_tables, parts, strict=True)))
     elif way == FITTED:
         host = fit_users(model, scorer, chosen_SI)
     else:
@@ -167,9 +167,7 @@ def _long(values: np.ndarray, inputs: Inputs) -> Tensor:
     return torch.as_tensor(values, dtype=torch.int64, device=inputs.device)
 
 
-def fit_users(
-    model: nn.Module, scorer: Scorer, chosen_SI: sparse.csr_array, *, negatives_N: np.ndarray | None = None
-) -> nn.Module:
+def fit_users(model: nn.Module, scorer: Scorer, chosen_SI: sparse.csr_array) -> nn.Module:
     """The same model with the strangers for its users, whose vectors explain the given histories best.
 
     The loss is the pointwise one on the history and random other items, plus a Gaussian prior with the mean and spread of
@@ -179,13 +177,11 @@ def fit_users(
     Args:
         model: one that names its user tables; it is not changed.
         scorer: of that model.
-        chosen_SI: what each stranger has chosen, binary in sorted sparse rows; without ``negatives_N`` none of them empty.
-        negatives_N: items that none of them has chosen, the same for all; None draws them for each alone.
+        chosen_SI: what each stranger has chosen, binary in sorted sparse rows, none of them empty.
     """
     assert isinstance(model, Welcoming)
-    blocks = _blocks(chosen_SI, scorer.budget // PAIR_BYTES)
-    fitted = [_descend(model, scorer, chosen_SI[block], negatives_N) for block in blocks]
-    return _with_users(model, {name: torch.cat([rows[name] for rows in fitted]) for name in model.user_tables})
+    fitted = [_descend(model, scorer, chosen_SI[block]) for block in _blocks(chosen_SI, scorer.budget // PAIR_BYTES)]
+    return with_users(model, {name: torch.cat([rows[name] for rows in fitted]) for name in model.user_tables})
 
 
 def _blocks(chosen_SI: sparse.csr_array, pairs: int) -> Iterator[slice]:
@@ -198,19 +194,36 @@ def _blocks(chosen_SI: sparse.csr_array, pairs: int) -> Iterator[slice]:
         first = past
 
 
-def _descend(
-    model: nn.Module, scorer: Scorer, chosen_SI: sparse.csr_array, negatives_N: np.ndarray | None
-) -> dict[str, Tensor]:
+def _descend(model: nn.Module, scorer: Scorer, chosen_SI: sparse.csr_array) -> dict[str, Tensor]:
     """The fitted rows of each user table, [S, D]."""
+    owner, item, label_N = _pairs(chosen_SI, scorer.inputs)
+    history = given_histories(scorer.inputs, chosen_SI, owner, item)
+
+    def cost(stranger: nn.Module) -> Callable[[], Tensor]:
+        score = _scores_of(stranger, scorer, history, item)
+        return lambda: functional.binary_cross_entropy_with_logits(score(), label_N, reduction="sum")
+
+    return descend_users(model, scorer, chosen_SI.shape[0], cost)
+
+
+def descend_users(
+    model: nn.Module, scorer: Scorer, count: int, cost: Callable[[nn.Module], Callable[[], Tensor]]
+) -> dict[str, Tensor]:
+    """So many rows of each user table, [S, D], from the mean of the known on, by descent on a cost and the prior.
+
+    Args:
+        model: one that names its user tables; it is not changed.
+        scorer: of that model.
+        cost: from the model with these rows for its users to what they cost, without the prior, at every step anew.
+    """
     priors = _priors(model, scorer)
-    rows = {name: mean.repeat(chosen_SI.shape[0], 1) for name, (mean, _) in priors.items()}
-    stranger = _with_users(model, rows, freeze=False)
-    owner, item, label_N = _pairs(chosen_SI, scorer.inputs, negatives_N)
-    score = _scores_of(stranger, scorer, given_histories(scorer.inputs, chosen_SI, owner, item), item)
+    rows = {name: mean.repeat(count, 1) for name, (mean, _) in priors.items()}
+    stranger = with_users(model, rows, freeze=False)
+    data_cost = cost(stranger)
     tables = [getattr(stranger, name).weight for name in rows]
     optimizer = torch.optim.Adam(tables, lr=LEARNING_RATE)
     for _ in range(STEPS):
-        loss = functional.binary_cross_entropy_with_logits(score(), label_N, reduction="sum")
+        loss = data_cost()
         for table, (mean, variance) in zip(tables, priors.values(), strict=True):
             loss = loss + 0.5 * ((table - mean).square() / variance).sum()
         for table, gradient in zip(tables, torch.autograd.grad(loss, tables), strict=True):
@@ -238,13 +251,11 @@ def negatives_for(chosen: np.ndarray, num_items: int) -> np.ndarray:
     return np.random.default_rng(len(chosen)).choice(others, size=NEGATIVES * len(chosen)) if len(others) else others
 
 
-def _pairs(
-    chosen_SI: sparse.csr_array, inputs: Inputs, negatives_N: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, Tensor]:
-    """Stranger, item and label of each pair: what was chosen and, given or drawn for each stranger alone, what was not."""
+def _pairs(chosen_SI: sparse.csr_array, inputs: Inputs) -> tuple[np.ndarray, np.ndarray, Tensor]:
+    """Stranger, item and label of each pair: what was chosen and, drawn for each stranger alone, what was not."""
     items, label = [], []
     for chosen in np.split(chosen_SI.indices.astype(np.int64), chosen_SI.indptr[1:-1]):
-        drawn = negatives_for(chosen, inputs.sizes.num_items) if negatives_N is None else negatives_N
+        drawn = negatives_for(chosen, inputs.sizes.num_items)
         items.append(np.concatenate([chosen, drawn]))
         label.append(np.arange(len(items[-1])) < len(chosen))
     owner = np.repeat(np.arange(len(items)), [len(pairs) for pairs in items])
@@ -252,7 +263,7 @@ def _pairs(
     return owner, np.concatenate(items), label_N
 
 
-def _with_users(model: nn.Module, rows: dict[str, Tensor], *, freeze: bool = True) -> nn.Module:
+def with_users(model: nn.Module, rows: dict[str, Tensor], *, freeze: bool = True) -> nn.Module:
     """The model with other rows in its user tables, and everything else shared."""
     stranger = copy.copy(model)
     stranger._modules = dict(model._modules)

@@ -28,7 +28,7 @@ FLOORS: list[set[str]] = [
     {"ops"},
     {"data"},
     {"models"},
-    {"scoring", "strangers", "training"},
+    {"scoring", "strangers", "refitting", "training"},
     {"recommender", "artefact", "answers", "reasons", "explanation", "counterfactual", "pairs", "catalogue", "evaluation"},
     {"loading", "experiment", "starting", "trial", "final", "runner", "export"},
     {"search"},
@@ -41,7 +41,14 @@ SIDEWAYS = {(one, other) for one in RECOMMENDER for other in RECOMMENDER}
 SIDEWAYS |= {(room, "errors") for room in FLOORS[0]}
 STAGES = ("loading", "experiment", "starting", "trial", "final", "runner")  # each knows those before it
 SIDEWAYS |= {(one, other) for place, one in enumerate(STAGES) for other in STAGES[:place]}
-SIDEWAYS |= {("strangers", "scoring"), ("runner", "export"), ("__main__", "cli"), ("demo", "page")}
+SIDEWAYS |= {
+    ("strangers", "scoring"),
+    ("refitting", "scoring"),
+    ("refitting", "strangers"),
+    ("runner", "export"),
+    ("__main__", "cli"),
+    ("demo", "page"),
+}
 SIDEWAYS |= {("comparing", "auditing"), ("comparing", "page")}
 
 METRICS = re.compile(r"(hr|ndcg|recall|precision|map|mrr|auc)(@\d+)?")

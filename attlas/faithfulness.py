@@ -89,7 +89,9 @@ class FaithfulnessReport:
         means = self.means["agreement"]
         beside = f"random {means[RANDOM].value:.2f}; popularity {means[POPULARITY].value:.2f}"
         if self.method == "counterfactual":
-            return f"{self.model} explains by taking items out, which is what is measured: Spearman 1 by definition; {beside}"
+            return (
+                f"{self.model} weighs items by taking them out, which is what is measured: Spearman 1 by definition; {beside}"
+            )
         own = means[OWN]
         figure = f"Spearman {own.value:.2f} ± {(own.high - own.low) / 2:.2f}; {beside}"
         if not self.agrees:

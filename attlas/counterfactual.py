@@ -18,10 +18,10 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from attlas.errors import ConfigError
-from attlas.frozen import drawn_for
 from attlas.models.protocol import asked_by, reads_history
+from attlas.refitting import fit_parts
 from attlas.scoring import Scorer
-from attlas.strangers import FITTED, FOLDED, POPULAR, READ, fit_users, given_histories, given_history, way_of, welcome
+from attlas.strangers import FITTED, FOLDED, POPULAR, READ, given_histories, given_history, way_of, welcome
 
 ENTRIES_AT_ONCE = 2**19  # of all histories of one block together
 KNOWN, UNKNOWN = "known user", "unknown user"
@@ -141,8 +141,7 @@ def _refitted(scorer: Scorer, item: int, whole: sparse.csr_array, chosen_SI: spa
     if way_of(scorer.model) == FOLDED:
         model = welcome(scorer, chosen_SI).model
     else:
-        negatives = drawn_for(whole.indices.astype(np.int64), np.arange(whole.shape[1]))
-        model = fit_users(scorer.model, scorer, chosen_SI, negatives=negatives)
+        model = fit_parts(scorer, chosen_SI, whole.indices.astype(np.int64))
     user_S = torch.arange(chosen_SI.shape[0], device=scorer.inputs.device)
     made: dict[str, Any] = {"user": user_S, "item": torch.full_like(user_S, item)}
     with torch.inference_mode():

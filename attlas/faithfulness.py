@@ -77,19 +77,21 @@ class FaithfulnessReport:
 
     @cached_property
     def agrees(self) -> bool:
-        """Whether the weights order entries significantly better than popularity and than chance."""
+        """Whether the weights order entries better than popularity and than chance: both paired intervals lie above 0."""
         if self.method == "counterfactual":
             return True
         others = [{OWN: self.agreement[OWN][None], order: self.agreement[order][None]} for order in (POPULARITY, RANDOM)]
         pairs = [compare_pairs(values, "agreement")[0] for values in others]
-        return all(pair.above == OWN and pair.is_significant for pair in pairs)
+        return all(pair.above == OWN and pair.low > 0 for pair in pairs)
 
     def sentence(self) -> str:
         """The verdict, with the figure of the weights and of both yardsticks."""
         means = self.means["agreement"]
         beside = f"random {means[RANDOM].value:.2f}; popularity {means[POPULARITY].value:.2f}"
         if self.method == "counterfactual":
-            return f"{self.model} explains by taking items out, which is what is measured: Spearman 1 by definition; {beside}"
+            return (
+                f"{self.model} weighs items by taking them out, which is what is measured: Spearman 1 by definition; {beside}"
+            )
         own = means[OWN]
         figure = f"Spearman {own.value:.2f} ± {(own.high - own.low) / 2:.2f}; {beside}"
         if not self.agrees:

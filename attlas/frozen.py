@@ -109,22 +109,19 @@ def drawn_for(chosen: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     return np.random.default_rng(len(chosen)).choice(left, size=NEGATIVES * len(chosen)) if len(left) else left
 
 
-def against_others(
-    chosen_SE: sparse.csr_array, candidates: np.ndarray, *, negatives: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def against_others(chosen_SE: sparse.csr_array, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What each owner has chosen and, drawn for each alone, four times as many of the candidates that they have not.
 
     Args:
         chosen_SE: binary, in sorted rows.
         candidates: sorted indices that may be drawn.
-        negatives: what nobody has chosen, to be taken for all alike instead of what would be drawn.
 
     Returns:
         The owner, 0 to S - 1, what is paired with it, and whether it was chosen, as 1 or 0, each [N].
     """
     other, label = [], []
     for chosen in np.split(chosen_SE.indices.astype(np.int64), chosen_SE.indptr[1:-1]):
-        drawn = drawn_for(chosen, candidates) if negatives is None else negatives
+        drawn = drawn_for(chosen, candidates)
         other.append(np.concatenate([chosen, drawn]))
         label.append((np.arange(len(other[-1])) < len(chosen)).astype(np.float32))
     owner = np.repeat(np.arange(len(other)), [len(part) for part in other])

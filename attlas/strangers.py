@@ -10,7 +10,7 @@ Shapes: S strangers, V users asked for, U users, I items, N items of histories a
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -150,7 +150,7 @@ def welcome(scorer: Scorer, chosen_SI: sparse.csr_array, *, known: np.ndarray | 
         widths = [getattr(model, name).weight.shape[1] for name in model.user_tables]
         with torch.no_grad():
             parts = model.fold_in(given_histories(scorer.inputs, chosen_SI)).split(widths, dim=1)
-        host = _with_users(model, dict(zip(model.user_tables, parts, strict=True)))
+        host = with_users(model, dict(zip(model.user_tables, parts, strict=True)))
     elif way == FITTED:
         host = fit_users(model, scorer, chosen_SI, known=known)
     else:
@@ -202,14 +202,7 @@ def _long(values: np.ndarray, inputs: Inputs) -> Tensor:
     return torch.as_tensor(values, dtype=torch.int64, device=inputs.device)
 
 
-def fit_users(
-    model: nn.Module,
-    scorer: Scorer,
-    chosen_SI: sparse.csr_array,
-    *,
-    known: np.ndarray | None = None,
-    negatives: np.ndarray | None = None,
-) -> nn.Module:
+def fit_users(model: nn.Module, scorer: Scorer, chosen_SI: sparse.csr_array, *, known: np.ndarray | None = None) -> nn.Module:
     """The same model with the strangers for its users, whose vectors explain the given histories best.
 
     The loss is the pointwise one on the history and random other items, plus a Gaussian prior with the mean and spread of
@@ -219,35 +212,51 @@ def fit_users(
     Args:
         model: one that names its user tables; it is not changed.
         scorer: of that model.
-        chosen_SI: what each stranger has chosen, binary in sorted sparse rows; without ``negatives`` none of them empty.
+        chosen_SI: what each stranger has chosen, binary in sorted sparse rows, none of them empty.
         known: the users whose vectors say what to expect; None means all with training rows.
-        negatives: items that none of them has chosen, the same for all; None draws them for each alone.
     """
-    assert isinstance(model, Welcoming)
-    priors = _priors(model, scorer, np.flatnonzero(np.diff(scorer.train.by_user.indptr)) if known is None else known)
     parts = blocks(chosen_SI, scorer.budget // PAIR_BYTES)
-    fitted = [_descend(model, scorer, chosen_SI[block], priors, negatives) for block in parts]
-    return _with_users(model, {name: torch.cat([rows[name] for rows in fitted]) for name in model.user_tables})
+    fitted = [_descend(model, scorer, chosen_SI[block], known) for block in parts]
+    assert isinstance(model, Welcoming)
+    return with_users(model, {name: torch.cat([rows[name] for rows in fitted]) for name in model.user_tables})
 
 
-def _descend(
+def _descend(model: nn.Module, scorer: Scorer, chosen_SI: sparse.csr_array, known: np.ndarray | None) -> dict[str, Tensor]:
+    """The fitted rows of each user table, [S, D]."""
+    owner, item, label = against_others(chosen_SI, np.arange(scorer.inputs.sizes.num_items))
+    label_N = torch.from_numpy(label).to(scorer.inputs.device)
+    history = given_histories(scorer.inputs, chosen_SI, owner, item)
+
+    def cost(stranger: nn.Module) -> Callable[[], Tensor]:
+        score = _scores_of(stranger, scorer, history, item)
+        return lambda: functional.binary_cross_entropy_with_logits(score(), label_N, reduction="sum")
+
+    return descend_users(model, scorer, chosen_SI.shape[0], cost, known=known)
+
+
+def descend_users(
     model: nn.Module,
     scorer: Scorer,
-    chosen_SI: sparse.csr_array,
-    priors: dict[str, tuple[Tensor, Tensor]],
-    negatives: np.ndarray | None,
+    count: int,
+    cost: Callable[[nn.Module], Callable[[], Tensor]],
+    *,
+    known: np.ndarray | None = None,
 ) -> dict[str, Tensor]:
-    """The fitted rows of each user table, [S, D]."""
-    rows = {name: mean.repeat(chosen_SI.shape[0], 1) for name, (mean, _) in priors.items()}
-    stranger = _with_users(model, rows, freeze=False)
-    owner, item, label = against_others(chosen_SI, np.arange(scorer.inputs.sizes.num_items), negatives=negatives)
-    label_N = torch.from_numpy(label).to(scorer.inputs.device)
-    score = _scores_of(stranger, scorer, given_histories(scorer.inputs, chosen_SI, owner, item), item)
-    tables = {name: getattr(stranger, name).weight for name in rows}
+    """So many rows of each user table, [S, D], from the mean of the known on, by descent on a cost and the prior.
+
+    Args:
+        model: one that names its user tables; it is not changed.
+        scorer: of that model.
+        cost: from the model with these rows for its users to what they cost, without the prior, at every step anew.
+        known: the users whose vectors say what to expect; None means all with training rows.
+    """
+    priors = _priors(model, scorer, np.flatnonzero(np.diff(scorer.train.by_user.indptr)) if known is None else known)
+    rows = {name: mean.repeat(count, 1) for name, (mean, _) in priors.items()}
+    stranger = with_users(model, rows, freeze=False)
+    data_cost, tables = cost(stranger), {name: getattr(stranger, name).weight for name in rows}
 
     def loss() -> Tensor:
-        total = functional.binary_cross_entropy_with_logits(score(), label_N, reduction="sum")
-        return total + sum(against_prior(table, priors[name]) for name, table in tables.items())
+        return data_cost() + sum(against_prior(table, priors[name]) for name, table in tables.items())
 
     descend(list(tables.values()), loss)
     return {name: table.detach() for name, table in tables.items()}
@@ -260,7 +269,7 @@ def _priors(model: Any, scorer: Scorer, known: np.ndarray) -> dict[str, tuple[Te
     return {name: prior_of(table if every[name] else table[_long(known, scorer.inputs)]) for name, table in tables.items()}
 
 
-def _with_users(model: nn.Module, rows: dict[str, Tensor], *, freeze: bool = True) -> nn.Module:
+def with_users(model: nn.Module, rows: dict[str, Tensor], *, freeze: bool = True) -> nn.Module:
     """The model with other rows in its user tables, and everything else shared."""
     stranger = copy.copy(model)
     stranger._modules = dict(model._modules)

@@ -51,8 +51,9 @@ on the test part.
 FAITHFUL = """`benchmarks/faithfulness.py`: the best recommendation of each of some users drawn at random. *Agreement* is
 Spearman's rank correlation of an explanation's weights with the fall of the score without each entry, and its 95 % interval
 over users. *Deletion* is the mean fall while entries go, the heaviest first, in standard deviations of the user's scores: by
-the model's own weights / by the falls themselves / by popularity / at random. What it means stands in
-[how to say why](how-to/explain.md#are-these-reasons-true)."""
+the model's own weights / by the falls themselves / by popularity / at random. Models of a data set were fitted by the script
+with settings near their defaults, not tuned: these figures say nothing of how well they recommend. What the figures mean
+stands in [how to say why](how-to/explain.md#are-these-reasons-true)."""
 
 
 def make_page(sets: Mapping[str, Tables], cells: Mapping[str, Tables]) -> str:

@@ -1,5 +1,7 @@
 """Taking an entry out of a history and asking again, against doing so literally, one entry at a time."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,11 @@ import torch
 from attlas.counterfactual import KNOWN, Asker, leave_one_out, score_with, way_of_counterfactuals
 from attlas.data.inputs import History, Inputs
 from attlas.errors import ConfigError
-from attlas.frozen import drawn_for
+from attlas.frozen import LEARNING_RATE, STEPS, drawn_for
 from attlas.models import MODELS, model_class
 from attlas.models.protocol import asked_by, reads_history
 from attlas.scoring import Scorer
-from attlas.strangers import FITTED, FOLDED, fit_users, one_row, way_of
+from attlas.strangers import FITTED, FOLDED, way_of
 from tests.toy import fitted
 
 USER, ITEM = 4, 4
@@ -67,12 +69,27 @@ def test_of_a_model_that_solves_for_users_each_fall_is_that_of_a_vector_solved_w
 
 @pytest.mark.parametrize("name", FITTING)
 def test_of_a_model_that_fits_users_each_fall_is_that_of_a_vector_fitted_alone_against_the_same_negatives(name):
-    scorer, found = fitted(name).scorer, leave_one_out(fitted(name).scorer, ITEM, asker_of(name))
+    model, found = fitted(name).model, leave_one_out(fitted(name).scorer, ITEM, asker_of(name))
     negatives = drawn_for(found.items, np.arange(16))
 
     def alone(items: np.ndarray) -> float:
-        model = fit_users(scorer.model, scorer, one_row(items, 16), negatives=negatives)
-        return float(model(torch.tensor([0]), torch.tensor([ITEM])).detach())
+        item = torch.from_numpy(np.concatenate([items, negatives]))
+        label = (torch.arange(len(item)) < len(items)).float()
+        stranger = copy.deepcopy(model)
+        tables, priors = [getattr(stranger, table).weight for table in model.user_tables], []
+        for table in tables:  # everybody in this toy has training rows
+            priors.append((table.detach().mean(0), table.detach().var(0).clamp_min(1e-8)))
+            table.data[0] = priors[-1][0]
+        adam = torch.optim.Adam(tables, lr=LEARNING_RATE)
+        for _ in range(STEPS):
+            adam.zero_grad()
+            score = stranger(torch.zeros_like(item), item)
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(score, label, reduction="sum")
+            for table, (mean, variance) in zip(tables, priors, strict=True):
+                loss = loss + 0.5 * ((table[0] - mean).square() / variance).sum()
+            loss.backward()
+            adam.step()
+        return stranger(torch.tensor([0]), torch.tensor([ITEM])).item()
 
     assert found.score == pytest.approx(alone(found.items), rel=1e-3, abs=1e-4)
     for place in (0, len(found.items) - 1):

@@ -28,7 +28,7 @@ FLOORS: list[set[str]] = [
     {"ops"},
     {"data"},
     {"models"},
-    {"scoring", "strangers", "frozen", "growth", "guests", "training"},
+    {"scoring", "strangers", "frozen", "growth", "guests", "refitting", "training"},
     {"recommender", "artefact", "answers", "reasons", "explanation", "counterfactual", "pairs", "updating", "catalogue"}
     | {"evaluation"},
     {"loading", "experiment", "starting", "trial", "final", "runner", "export"},
@@ -46,6 +46,7 @@ SIDEWAYS |= {(one, other) for place, one in enumerate(STAGES) for other in STAGE
 SIDEWAYS |= {("strangers", "scoring"), ("runner", "export"), ("__main__", "cli"), ("demo", "page")}
 SIDEWAYS |= {(one, other) for one in ("strangers", "guests") for other in ("scoring", "frozen", "growth", "guests")}
 SIDEWAYS |= {("comparing", "auditing"), ("comparing", "page"), ("cli", "web")}
+SIDEWAYS |= {("refitting", other) for other in ("scoring", "strangers", "frozen")}
 
 METRICS = re.compile(r"(hr|ndcg|recall|precision|map|mrr|auc)(@\d+)?")
 MAY_DIFFERENTIATE = {"attlas/training/fit.py", "attlas/frozen.py"}

@@ -370,3 +370,37 @@ def test_a_cell_that_was_not_run_says_why_on_the_page(measured: dict[str, Any]):
 def test_a_set_that_was_not_run_is_listed_with_the_reason():
     page = results_page.make_page({"douban": {"title": "Douban", "place": 1, "not_run": "data absent"}}, {})
     assert "- **Douban** (`douban`): not run: data absent." in page
+
+
+def figure(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.1, "high": value + 0.1}
+
+
+def report_of_reasons(model: str, method: str, own: float, *, agrees: bool) -> dict[str, Any]:
+    orders = dict(zip(("own", "exact", "popularity", "random"), map(figure, (own, 0.9, 0.2, 0.1)), strict=True))
+    said = f"{model}: {method} does{'' if agrees else ' NOT'} agree"
+    return {"model": model, "method": method, "users": 50, "agrees": agrees, "sentence": said} | {
+        "agreement": orders,
+        "deletion": orders,
+    }
+
+
+def test_the_page_says_whose_reasons_are_true_and_whose_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    given = [("nais", "attention", -0.5, False), ("nais", "attention", 0.3, False), ("mf", "counterfactual", 1.0, True)]
+    reports = [report_of_reasons(*facts, agrees=agrees) for *facts, agrees in given]
+    lines = [json.dumps({"data": "club", "report": report}) for report in reports]
+    (tmp_path / "found.jsonl").write_text("\n".join(lines))
+    monkeypatch.setattr(results_page, "FAITHFULNESS", tmp_path / "found.jsonl")
+    page: str = results_page.make_page({}, {})
+    rows = {line.split(" | ")[0].strip("| "): line for line in page.splitlines() if line.startswith("| ")}
+    assert rows["NAIS"] == ("| NAIS | attention | 50 | 0.30 (0.20 to 0.40) | 0.20 | 0.10 | 0.30 / 0.90 / 0.20 / 0.10 |")
+    assert rows["MF"].split(" | ")[1:4] == ["counterfactual", "50", "1 by definition"]
+    assert rows["EASE"] == "| EASE | not run |  |  |  |  |  |"
+    assert "FM" not in rows
+    assert page.count("- nais: attention does NOT agree") == 1
+    assert "mf: counterfactual does agree" not in page
+
+
+def test_where_no_reasons_were_measured_the_page_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(results_page, "FAITHFULNESS", tmp_path / "absent.jsonl")
+    assert "Not run." in results_page.make_page({}, {})

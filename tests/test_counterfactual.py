@@ -18,8 +18,9 @@ from tests.toy import fitted
 
 USER, ITEM = 4, 4
 READING = [name for name in MODELS if {"user_history", "observed"} & set(asked_by(model_class(name)))]
-SOLVING = [name for name in MODELS if name not in READING and way_of(model_class(name)) == FOLDED]
-FITTING = [name for name in MODELS if name not in READING and way_of(model_class(name)) == FITTED]
+BY_USER = [name for name in MODELS if name not in READING and "user" in asked_by(model_class(name))]
+SOLVING = [name for name in BY_USER if way_of(model_class(name)) == FOLDED]
+FITTING = [name for name in BY_USER if way_of(model_class(name)) == FITTED]
 
 
 def asker_of(name: str, user: int = USER) -> Asker:

@@ -112,10 +112,11 @@ def _sections(comparison: Comparison) -> list[Section]:
 
 
 def _pair_words(comparison: Comparison) -> str:
+    relation = "better than" if comparison.is_error else "above"
     return (
         f"By {metric_name(comparison.metric)} under protocol {comparison.protocols[0]}, user by user. A row of the matrix is "
-        "above the column by so much of the column's mean; p-values are adjusted for the number of pairs. Bold is significant, "
-        "n.s. is not."
+        f"{relation} the column by so much of the column's mean; p-values are adjusted for the number of pairs. Bold is "
+        "significant, n.s. is not."
     )
 
 

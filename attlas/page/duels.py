@@ -38,7 +38,8 @@ def _matrix(comparison: Comparison) -> str:
     for place, above in enumerate(names[:-1]):
         cells = [_cell(found.get(frozenset((above, below))), above) for below in names[place + 1 :]]
         rows.append(f'<tr><th scope="row">{escape(above)}</th>{"<td></td>" * place}{"".join(cells)}</tr>')
-    body = f'<thead><tr><th scope="col">row above column</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
+    relation = "row better than column" if comparison.is_error else "row above column"
+    body = f'<thead><tr><th scope="col">{relation}</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
     return region(f'<table class="standings matrix">{body}</table>', label="How far each model is above each other")
 
 

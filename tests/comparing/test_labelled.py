@@ -140,6 +140,7 @@ def test_the_page_is_about_rows(found: tuple[Comparison, Path]) -> None:
     assert "small predicts best with logloss" in page
     assert "The label of every held-out row is predicted, as a logit." in page
     assert f"{rows_tested:,} rows of 12 users." in page
+    assert "row better than column" in page
     assert "remembered-pairs" in page
 
 

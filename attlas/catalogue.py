@@ -7,7 +7,8 @@ import inspect
 from typing import Any
 
 from attlas.models import MODELS, ROOMS, model_class, stem_of
-from attlas.models.protocol import Ranking, Separable, asked_by, reasons_of, task_of
+from attlas.models.protocol import Ranking, Separable, asked_by, task_of
+from attlas.models.reasons import reasons_of
 from attlas.strangers import FITTED, FOLDED, READ, way_of
 from attlas.training.solvers import DESCENT, OBJECTIVES, DescentConfig
 
@@ -62,6 +63,7 @@ def _explains(model: Any) -> str:
         "attention": "attention over histories",
         "contribution": "contribution of each history item",
         "counterfactual": "counterfactual scores without each history item",
+        "features": "features, by what they add",
         "pairs": "pairs of features, by what they add",
         "deletion": "deletion of each pair of features",
         "factors": "factors and biases, by what they add",

@@ -9,11 +9,12 @@ from typing import Any
 import polars as pl
 
 COLUMNS = {"kind": pl.String, "reason": pl.String, "weight": pl.Float64}
-TABLES = ("history", "audience", "pairs", "factors", "shifts", "neighbours", "ratings")
+TABLES = ("history", "audience", "features", "pairs", "factors", "shifts", "neighbours", "ratings")
 METHODS = {
     "attention": "attention over what was chosen before",
     "contribution": "what each earlier choice adds to the score",
     "counterfactual": "by how much the score falls without each earlier choice",
+    "features": "what each feature adds to the score",
     "pairs": "what each pair of features adds to the score",
     "deletion": "what the score loses without each pair of features",
     "factors": "what each latent dimension and each bias adds to the score",
@@ -67,6 +68,7 @@ class Explanation:
         rest: what is in ``explained`` beside all reasons, which with it add up; None for weights that do not add up.
         note: what a reader should know of these reasons; "" for nothing.
         unknown: the fields of the context of which nothing was known.
+        features: one row per field, what adds most, up or down, first: field, feature, contribution.
         pairs: one row per pair of fields, what adds most, up or down, first: field, feature, other_field, other, contribution;
             where the model weighs pairs also attention and score, whose product that is.
         factors: one row per latent dimension and per bias, what adds most first: factor, like (what of the history stands
@@ -89,6 +91,7 @@ class Explanation:
     rest: float | None = None
     note: str = ""
     unknown: tuple[str, ...] = ()
+    features: pl.DataFrame | None = None
     pairs: pl.DataFrame | None = None
     factors: pl.DataFrame | None = None
     shifts: pl.DataFrame | None = None
@@ -100,6 +103,9 @@ class Explanation:
         """What the method weighs, in one form for all: kind, reason (in words) and weight, as ordered in its own table."""
         if self.method == "popularity":
             return _reasons("popularity", ["how often it was chosen"], [self.score])
+        if self.method == "features" and self.features is not None:
+            names = [f"{row['field']} {row['feature']}" for row in self.features.iter_rows(named=True)]
+            return _reasons("feature", names, self.features["contribution"])
         if self.method in ("pairs", "deletion") and self.pairs is not None:
             return _reasons("pair", [pair_words(row) for row in self.pairs.iter_rows(named=True)], self.pairs["contribution"])
         if self.method == "factors" and self.factors is not None:
@@ -145,7 +151,7 @@ class Explanation:
                 return self._of_windows()
         heaviest = self.reasons.filter(pl.col("weight") > 0).sort("weight", descending=True, maintain_order=True).head(count)
         if heaviest.is_empty():
-            return f"no{'thing in the history' if self.reasons_are_history else ' pair of features'} speaks for it"
+            return f"no{'thing in the history' if self.reasons_are_history else ' feature or pair of them'} speaks for it"
         weights = zip(heaviest["reason"], heaviest["weight"], strict=True)
         said = f"because of {', '.join(f'{name} ({weight:.0%})' if self.are_shares else name for name, weight in weights)}"
         if self.method not in ("counterfactual", "deletion") or self.explained is None:

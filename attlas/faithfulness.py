@@ -23,7 +23,7 @@ from attlas.data.vocabulary import listed
 from attlas.errors import ConfigError
 from attlas.evaluation.report import Mean, bootstrap_mean
 from attlas.evaluation.significance import compare_pairs
-from attlas.models.protocol import reasons_of
+from attlas.models.reasons import reasons_of
 from attlas.reasons import asker_of, explain_score
 from attlas.recommender import Recommender
 from attlas.telling import Teller

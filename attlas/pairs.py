@@ -17,12 +17,18 @@ from attlas.data.examples import ExampleInputs, Examples
 from attlas.data.fields import Features
 from attlas.data.inputs import Fields
 from attlas.errors import ConfigError
-from attlas.models.protocol import WeighingPairs
+from attlas.models.reasons import WeighingPairs
 
 if TYPE_CHECKING:
     from attlas.recommender import Recommender
 
 ROWS_AT_ONCE = 8192
+
+
+def named_features(features: Features, row: Fields) -> pl.DataFrame:
+    """Each field of one row by the names that the data use: field, feature."""
+    said = features.said(row.index[0].tolist(), row.bags)
+    return pl.DataFrame({"field": list(features.names), "feature": said}, schema={"field": pl.String, "feature": pl.String})
 
 
 def named_pairs(features: Features, row: Fields) -> pl.DataFrame:

@@ -15,12 +15,22 @@ from torch import Tensor
 
 from attlas.answers import context_of
 from attlas.counterfactual import KNOWN, UNKNOWN, Asker, as_host, leave_one_out, way_of_counterfactuals
-from attlas.data.inputs import History
+from attlas.data.inputs import Fields, History
 from attlas.data.vocabulary import Vocabulary, listed
 from attlas.errors import ConfigError
 from attlas.explanation import Explanation, Exposure
-from attlas.models.protocol import Explaining, Exposing, Factored, InnerProduct, LosingPairs, Noticing, asked_by, reasons_of
-from attlas.pairs import named_pairs
+from attlas.models.protocol import InnerProduct, asked_by
+from attlas.models.reasons import (
+    Explaining,
+    Exposing,
+    Factored,
+    LosingPairs,
+    Noticing,
+    WeighingFeatures,
+    WeighingPairs,
+    reasons_of,
+)
+from attlas.pairs import named_features, named_pairs
 from attlas.scoring import Scorer
 from attlas.strangers import FITTED, FOLDED, POPULAR, given_histories, given_history, one_row, way_of, welcome
 
@@ -56,8 +66,8 @@ def explain_score(
     if asker.way == POPULAR:
         count = float(scorer.inputs.item_lists.length[item])
         return Explanation(**facts, method="popularity", score=count, explained=count)
-    if way in ("pairs", "deletion"):
-        return Explanation(**facts | _by_pairs(scorer, item, asker, context, top), method=way)
+    if way in ("features", "pairs", "deletion"):
+        return Explanation(**facts | _by_fields(scorer, item, asker, context, top), method=way)
     host = as_host(scorer, asker)
     made = inputs_of(host, item, asker, asker.user or 0)
     with torch.inference_mode():
@@ -157,24 +167,31 @@ def _by_counterfactuals(scorer: Scorer, item: int, asker: Asker, score: float, t
     return {"history": history, "explained": found.score, "rest": None, "note": note}
 
 
-def _by_pairs(scorer: Scorer, item: int, asker: Asker, context: Mapping[str, Any] | None, top: int | None) -> Made:
-    """What each pair of features of the one row adds, or what is lost without it."""
+def _by_fields(scorer: Scorer, item: int, asker: Asker, context: Mapping[str, Any] | None, top: int | None) -> Made:
+    """What each feature, or each pair of them, of the one row adds; or what is lost without the pair."""
     features, device, model = scorer.inputs.features, scorer.inputs.device, cast(Any, scorer.model)
     fields, unknown = context_of(scorer, context, 1) if scorer.inputs.given_features else (None, [])
     user = -1 if asker.user is None else asker.user
     row = features.pairs(torch.tensor([user], device=device), torch.tensor([item], device=device), fields)
     with torch.inference_mode():
         score = float(model(fields=row)[0])
-        if isinstance(model, LosingPairs):
-            columns = {"contribution": model.lose_pairs(row)[0].double().cpu().numpy()}
-        else:
-            weight, value = (part[0].double().cpu().numpy() for part in model.weigh_pairs(row))
-            columns = {"attention": weight, "score": value, "contribution": weight * value}
-    frame = named_pairs(features, row).with_columns(**columns)
+        columns = {name: part[0].double().cpu().numpy() for name, part in _weighed(model, row).items()}
+    if isinstance(model, WeighingPairs):
+        columns["contribution"] = columns["attention"] * columns["score"]
+    is_single = isinstance(model, WeighingFeatures)
+    frame = (named_features if is_single else named_pairs)(features, row).with_columns(**columns)
     ordered = frame.sort(pl.col("contribution").abs(), descending=True, maintain_order=True)
     rest = None if isinstance(model, LosingPairs) else score - float(columns["contribution"].sum())
     facts: Made = {"score": score, "explained": score, "rest": rest, "unknown": tuple(unknown)}
-    return facts | {"pairs": ordered.head(len(frame) if top is None else top)}
+    return facts | {"features" if is_single else "pairs": ordered.head(len(frame) if top is None else top)}
+
+
+def _weighed(model: Any, row: Fields) -> dict[str, Tensor]:
+    if isinstance(model, WeighingFeatures):
+        return {"contribution": model.weigh_features(row)}
+    if isinstance(model, LosingPairs):
+        return {"contribution": model.lose_pairs(row)}
+    return dict(zip(("attention", "score"), model.weigh_pairs(row), strict=True))
 
 
 def _by_windows(scorer: Scorer, made: Made, score: float, top: int | None) -> Made:

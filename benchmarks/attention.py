@@ -32,7 +32,8 @@ from scipy.stats import rankdata, wilcoxon
 
 from attlas.data.simulate import Club
 from attlas.models import model_class
-from attlas.models.protocol import Explaining, asked_by, reasons_of
+from attlas.models.protocol import asked_by
+from attlas.models.reasons import Explaining, reasons_of
 from attlas.recommender import Recommender
 
 ROWS_PER_USER = 45

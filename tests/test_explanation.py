@@ -11,7 +11,8 @@ from attlas.errors import ConfigError, UnknownId
 from attlas.explanation import Explanation, Exposure
 from attlas.models import MODELS, model_class
 from attlas.models.delf import DELF
-from attlas.models.protocol import reads_history, reasons_of
+from attlas.models.protocol import reads_history
+from attlas.models.reasons import reasons_of
 from attlas.recommender import Recommender
 from tests.toy import fitted, rated_tastes, two_tastes
 

@@ -15,7 +15,8 @@ from attlas.auditing.finding import Finding, graded, percent
 from attlas.auditing.measuring import Bench
 from attlas.data.inputs import whole
 from attlas.models.layers import asked_only
-from attlas.models.protocol import Explaining, asked_by, reasons_of
+from attlas.models.protocol import asked_by
+from attlas.models.reasons import Explaining, reasons_of
 from attlas.ops.ragged import Ragged
 from attlas.scoring import Scorer
 

@@ -18,7 +18,7 @@ from attlas.auditing.split import cells
 from attlas.data.examples import ExampleInputs, Examples
 from attlas.data.split import Split
 from attlas.evaluation.evaluate import evaluate_rows
-from attlas.models.protocol import Attending
+from attlas.models.reasons import Attending
 from attlas.scoring import Scorer
 
 SAMPLE = 20_000  # test rows whose attention is looked at

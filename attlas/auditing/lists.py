@@ -12,7 +12,7 @@ import numpy as np
 
 from attlas.auditing.finding import Finding, graded, percent
 from attlas.auditing.measuring import Bench
-from attlas.models.protocol import reasons_of
+from attlas.models.reasons import reasons_of
 from attlas.ops.topk import top_k
 from attlas.scoring import Scorer
 from attlas.strangers import OpenScorer

@@ -17,7 +17,7 @@ from attlas.auditing.together import reversals
 from attlas.evaluation.metrics import AT_K, Ranks
 from attlas.evaluation.protocols import find_protocol, rank_held_out
 from attlas.evaluation.report import Report
-from attlas.models.protocol import reasons_of
+from attlas.models.reasons import reasons_of
 from attlas.scoring import Scorer
 
 FEW = 0.01  # of the held-out items; fewer ties move no metric

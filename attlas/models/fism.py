@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from attlas.data.inputs import History, LeaveOut, Sizes
 from attlas.models.layers import embedding
-from attlas.models.protocol import Reasons
+from attlas.models.reasons import Reasons
 from attlas.ops.gram import pair_products
 from attlas.ops.segments import segment_sum
 from attlas.spaces import Choice, Space, Span

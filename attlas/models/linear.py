@@ -65,10 +65,17 @@ class Linear(nn.Module):
         asker_V, item_I = self._sum(fields.asker, fields.asker_place), self._sum(fields.item, fields.item_place)
         return self.bias + asker_V[:, None] + item_I
 
+    def weigh_features(self, fields: Fields) -> Tensor:
+        """What each field adds, w_f x_f, [B, F]."""
+        return self._weights(fields, tuple(range(len(self.is_read_F))))
+
     def _sum(self, fields: Fields, places: tuple[int, ...]) -> Tensor:
-        """The weights of the fields at these places, as far as they are read, [B]; a bag weighs the mean of what it holds."""
+        return self._weights(fields, places).sum(-1)
+
+    def _weights(self, fields: Fields, places: tuple[int, ...]) -> Tensor:
+        """The weights of the fields at these places, as far as they are read, [B, F]; a bag weighs the mean of what it holds."""
         if self.config.reads == "nothing":
-            return self.bias.new_zeros(len(fields))
+            return self.bias.new_zeros(fields.index.shape)
         weight_E1: Tensor = self.weight
         if fields.bags is not None:
             length_G1 = fields.bags.length.clamp(min=1).to(weight_E1.dtype)[:, None]
@@ -76,4 +83,4 @@ class Linear(nn.Module):
         weight_BF = weight_E1.index_select(0, fields.index.flatten()).view(fields.index.shape)
         if fields.value is not None:
             weight_BF = weight_BF * fields.value
-        return (weight_BF * self.is_read_F[list(places)]).sum(-1)
+        return weight_BF * self.is_read_F[list(places)]

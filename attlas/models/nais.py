@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from attlas.data.inputs import History, LeaveOut, Sizes
 from attlas.models.layers import embedding
-from attlas.models.protocol import Reasons
+from attlas.models.reasons import Reasons
 from attlas.ops.cells import asked_cells, rectified_product, rectified_sum
 from attlas.ops.gram import pair_products
 from attlas.ops.ragged import Ragged

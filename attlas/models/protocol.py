@@ -11,9 +11,8 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from attlas.data.inputs import Fields, History, Inputs
+from attlas.data.inputs import History, Inputs
 from attlas.data.interactions import Interactions
-from attlas.data.observed import Observed
 
 
 class Model(Protocol):
@@ -107,104 +106,11 @@ class Tabulating(Ranking, Protocol):
 
 
 @runtime_checkable
-class Explaining(Protocol):
-    """A model that can weigh the entries of its histories."""
-
-    def attention(self, **inputs: Any) -> dict[str, Tensor]:
-        """From the inputs of one pair to one weight per history entry, [T], by the name of the history."""
-        ...
-
-
-@runtime_checkable
 class Penalised(Protocol):
     """A model with a regulariser of its own, which descent adds to the loss of each batch."""
 
     def penalise(self, **inputs: Any) -> Tensor:
         """From the inputs of ``forward`` to what the parameters, or those that a batch names, cost; a scalar."""
-        ...
-
-
-@runtime_checkable
-class WeighingPairs(Protocol):
-    """A model of feature fields whose score is a sum over pairs of them, beside its linear part."""
-
-    def weigh_pairs(self, fields: Fields) -> tuple[Tensor, Tensor]:
-        """The weight of each pair of fields and its score, [B, P] each; their products are what the pairs add."""
-        ...
-
-
-@runtime_checkable
-class Attending(WeighingPairs, Protocol):
-    """A model of feature fields that may have learned how much each pair weighs."""
-
-    @property
-    def attends(self) -> bool:
-        """Whether its weights are learned and sum to 1; of settings under which all are alike it is false."""
-        ...
-
-
-@runtime_checkable
-class LosingPairs(Protocol):
-    """A model of feature fields that judges all pairs together, and can say what is lost without each of them."""
-
-    def lose_pairs(self, fields: Fields) -> Tensor:
-        """By how much the score of each row falls without each pair of fields, [B, P]; these need not add up."""
-        ...
-
-
-@runtime_checkable
-class Factored(Protocol):
-    """A model whose score is a sum over latent dimensions, and a few terms beside them."""
-
-    def by_factor(self, user: Tensor, item: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """What each dimension adds to the score of each pair, [B, D], and every other term by its name, [B]."""
-        ...
-
-
-@runtime_checkable
-class Sliding(Protocol):
-    """A model that reads the whole matrix and sums over shifts of latent windows and over neighbours."""
-
-    def shifts(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
-        """What each shift adds to the score of each pair, [B, E]."""
-        ...
-
-    def neighbours(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
-        """What the ratings of each user add to the score of each pair, [B, U]."""
-        ...
-
-    def ratings(self, user: Tensor, item: Tensor, observed: Observed) -> Tensor:
-        """What each rating adds to the score of the one pair, [T] in the order of ``observed.by_user``."""
-        ...
-
-
-@runtime_checkable
-class Noticing(Protocol):
-    """A model that tells how likely each user came across an item that they did not choose."""
-
-    def exposure(self, user: Tensor, item: Tensor) -> Tensor:
-        """That chance, [B] in 0..1."""
-        ...
-
-    def preference(self, user: Tensor, item: Tensor) -> Tensor:
-        """How much each user likes each item, were it seen, about 0 to 1, [B]."""
-        ...
-
-
-@runtime_checkable
-class Exposing(Protocol):
-    """A model that tells what a user likes from what they came across."""
-
-    def communities(self, user: Tensor) -> Tensor:
-        """How far each user belongs to each community, [B, C]; rows sum to 1."""
-        ...
-
-    def exposure(self, item: Tensor) -> Tensor:
-        """How likely each community comes across each item, [B, C]."""
-        ...
-
-    def preference(self, user: Tensor, item: Tensor) -> Tensor:
-        """How much each user likes each item, were it seen, about 0 to 1, [B]."""
         ...
 
 
@@ -277,36 +183,6 @@ def task_of(model: nn.Module | type) -> Literal["ranking", "rating"]:
 def grouped_by(model: nn.Module | type) -> Literal["pair", "user", "item"]:
     """What a batch of the model's training holds: pairs as they come, whole users, or whole target items."""
     return model.group_by if isinstance(model, Grouped) else "pair"
-
-
-Reasons = Literal[
-    "attention", "contribution", "counterfactual", "pairs", "deletion", "factors", "windows", "popularity", "none"
-]
-
-
-def reasons_of(model: nn.Module | type) -> Reasons:
-    """What explains a model's scores.
-
-    A model says so itself by its ``reasons``, where its abilities leave a choice: a separable one whose ``attention`` gives
-    contributions, or one of factors.
-
-    Returns:
-        ``attention`` or ``contribution`` of the entries of a history; ``counterfactual``, the score without each of them; what
-        each of the ``pairs`` of features adds, or its ``deletion`` costs; ``factors`` and biases; ``windows`` of latent
-        features and neighbours; ``popularity``, where all are served alike; ``none`` where there is no way to tell.
-    """
-    found: Reasons | None = getattr(model, "reasons", None)
-    if found:
-        return found
-    if isinstance(model, Explaining):
-        return "attention" if isinstance(model, Separable) else "contribution"
-    if isinstance(model, WeighingPairs | LosingPairs):
-        return "pairs" if isinstance(model, WeighingPairs) else "deletion"
-    if isinstance(model, Sliding):
-        return "windows"
-    if reads_history(model):
-        return "counterfactual"
-    return "none" if {"user", "fields"} & set(asked_by(model)) else "popularity"
 
 
 def reads_history(model: nn.Module | type) -> bool:

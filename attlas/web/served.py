@@ -15,7 +15,8 @@ from attlas.data.fields import Field
 from attlas.data.interactions import FACTS, Interactions
 from attlas.data.vocabulary import Vocabulary
 from attlas.errors import AttlasError, ConfigError, UnknownId, nearest
-from attlas.models.protocol import reasons_of, task_of
+from attlas.models.protocol import task_of
+from attlas.models.reasons import reasons_of
 from attlas.recommender import Recommender
 from attlas.strangers import POPULAR, way_of
 from attlas.web.names import Names

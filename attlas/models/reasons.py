@@ -125,8 +125,9 @@ def reasons_of(model: nn.Module | type) -> Reasons:
 
     Returns:
         ``attention`` or ``contribution`` of the entries of a history; ``counterfactual``, the score without each of them; what
-        each of the ``features`` or of their ``pairs`` adds, or the ``deletion`` of a pair costs; ``factors`` and biases; ``windows`` of latent
-        features and neighbours; ``popularity``, where all are served alike; ``none`` where there is no way to tell.
+        each of the ``features`` or of their ``pairs`` adds, or the ``deletion`` of a pair costs; ``factors`` and biases;
+        ``windows`` of latent features and neighbours; ``popularity``, where all are served alike; ``none`` where there is no
+        way to tell.
     """
     found: Reasons | None = getattr(model, "reasons", None)
     if found:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -115,17 +115,18 @@ def best_items(
     score_VI: np.ndarray,
     k: int,
     *,
-    hidden: tuple[np.ndarray, np.ndarray] | None = None,
+    hidden: Any = None,
     allowed: np.ndarray | None = None,
     ways: list[str],
 ) -> Answer:
     """The k best items of each row of scores.
 
     Args:
-        hidden: items to leave out of each row, as ``rows_of`` gives them; None for none.
+        hidden: items to leave out of each row, sparse [V, I] or ``rows_of`` one; None for none.
         allowed: the only items to rank, or None for all.
     """
-    start, places = hidden or (np.zeros(len(score_VI) + 1, np.int64), np.zeros(0, np.int64))
+    start = np.zeros(len(score_VI) + 1, np.int64) if hidden is None else hidden.indptr.astype(np.int64)
+    places = np.zeros(0, np.int64) if hidden is None else hidden.indices.astype(np.int64)
     if allowed is not None:
         kept = np.full(len(items), -np.inf, np.float32)
         kept[allowed] = 0.0
@@ -136,19 +137,27 @@ def best_items(
     return Answer(items, index, score, ways)
 
 
-def rows_of(chosen_UI: sparse.csr_array, row_V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What some rows of a sparse matrix hold: where each row's columns start, int64[V + 1], and the columns, int64.
+class Rows(NamedTuple):
+    """Some rows of a sparse matrix.
 
-    Taken from the arrays as they lie: for one row the library's own indexing costs more than ranking the catalogue.
+    Attributes:
+        indptr: int64[V + 1], where the columns of each row start.
+        indices: the columns, row by row.
+    """
+
+    indptr: np.ndarray
+    indices: np.ndarray
+
+
+def rows_of(chosen_UI: sparse.csr_array, row_V: np.ndarray) -> Rows:
+    """Some rows of a binary matrix, taken as they lie: for one row the library's own indexing costs as much as an answer.
 
     Args:
         row_V: int64[V]; -1 is a row that holds nothing.
     """
     first, index = chosen_UI.indptr, chosen_UI.indices
     held = [index[first[row] : first[row + 1]] if row >= 0 else index[:0] for row in row_V.tolist()]
-    start = np.zeros(len(held) + 1, np.int64)
-    np.cumsum([len(columns) for columns in held], out=start[1:])
-    return start, np.concatenate([*held, index[:0]]).astype(np.int64)
+    return Rows(np.cumsum([0, *map(len, held)]), np.concatenate([*held, index[:0]]))
 
 
 def similar_to(scorer: Scorer, item: int) -> tuple[np.ndarray, str]:

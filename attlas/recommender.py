@@ -124,7 +124,8 @@ class Recommender:
 
     def recommend_blocks(self, users: Sequence[str | int], k: int = 10, **choices: Any) -> Iterator[pl.DataFrame]:
         """As ``recommend``, with its choices, in blocks of users that fit the memory budget."""
-        asked, first = self.users.spelled(listed(users)), 0
+        users, first = listed(users), 0
+        asked = self.users.spelled(users)
         for answer in self.answers(users, k, **choices):
             yield answer.frame(asked[first : first + len(answer.ways)])
             first += len(answer.ways)
@@ -142,10 +143,9 @@ class Recommender:
         """As ``recommend_blocks``, in inside indices: what is quickest for one user."""
         check_k(k)
         check_choices(unknown, context, self.inputs.given_features)
-        users = listed(users)
-        index = self.users.index_of(users) if unknown == "error" else self.users.find(users)
+        index = (self.users.index_of if unknown == "error" else self.users.find)(listed(users))
         allowed = None if candidates is None else self.items.index_of(listed(candidates))
-        for first in range(0, len(users), self.scorer.users_at_once):
+        for first in range(0, len(index), self.scorer.users_at_once):
             yield self._answer(index[first : first + self.scorer.users_at_once], k, exclude_seen, allowed, context, unknown)
 
     def _answer(
@@ -195,8 +195,7 @@ class Recommender:
         chosen = np.unique(self.items.index_of(listed(history)))
         alone = one_row(chosen, len(self.items))
         score = score_strangers(self.scorer, alone)
-        hidden = rows_of(alone, np.zeros(1, np.int64)) if exclude_seen else None
-        return best_items(self.items, score, k, hidden=hidden, ways=[self._way(chosen)]).frame()
+        return best_items(self.items, score, k, hidden=alone if exclude_seen else None, ways=[self._way(chosen)]).frame()
 
     def _way(self, chosen: np.ndarray) -> str:
         return way_of(self.model) if len(chosen) else POPULAR
@@ -215,7 +214,8 @@ class Recommender:
         check_k(k)
         index = int(self.items.index_of([item])[0])
         score, way = similar_to(self.scorer, index)
-        return best_items(self.items, score[None], k, hidden=(np.array([0, 1]), np.array([index])), ways=[way]).frame()
+        itself = one_row(np.array([index]), len(self.items))
+        return best_items(self.items, score[None], k, hidden=itself, ways=[way]).frame()
 
     def explain(
         self, user: str | int | None, item: str | int, *, history: Sequence[str | int] | None = None, top: int | None = None

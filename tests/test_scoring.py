@@ -6,7 +6,7 @@ from torch import nn
 from attlas.data.inputs import Inputs, Sizes
 from attlas.models.delf import DELF
 from attlas.scoring import CODE_FLOATS, Scorer
-from tests.toy import two_tastes
+from tests.toy import fitted, two_tastes
 
 INPUTS = Inputs(two_tastes().train)
 PAIR_BYTES = 4 * 4 * 1024  # what one pair may build: four rows of 1,024 floats
@@ -111,3 +111,23 @@ def test_pair_by_pair_gives_the_scores_of_the_halves():
     user = np.array([5, 0, 15])
     literal, halves = (Scorer(model, INPUTS).score_all(user) for model in (OnlyForward().eval(), delf()))
     np.testing.assert_allclose(literal, halves, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["nais", "aimf", "delf", "ease", "dacr"])
+def test_a_prepared_scorer_says_what_an_unprepared_one_says(name):
+    run = fitted(name)
+    plain, prepared = (Scorer(run.model, run.inputs) for _ in range(2))
+    prepared.prepare()
+    for users in (np.array([3]), np.array([5, 0, 5])):
+        np.testing.assert_allclose(prepared.score_all(users), plain.score_all(users), rtol=1e-5, atol=1e-6)
+
+
+def test_what_would_not_fit_the_budget_is_not_prepared():
+    run = fitted("nais")
+    prepared = Scorer(run.model, run.inputs, budget=4 * 2 * 16 * 16 - 1)
+    prepared.prepare()
+    run.model.tabulate = None  # not asked any more
+    try:
+        np.testing.assert_array_equal(prepared.score_all(np.arange(3)), run.scorer.score_all(np.arange(3)))
+    finally:
+        del run.model.tabulate

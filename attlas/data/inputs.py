@@ -222,6 +222,8 @@ def ask(lists: Ragged, asker_B: Tensor, left_out_B: Tensor) -> History:
     """
     if len(asker_B) >= FULL_TABLE_SHARE * lists.count:
         return History(torch.arange(lists.width, device=asker_B.device), lists, asker_B, left_out_B)
+    if len(asker_B) == 1:
+        return _ask_alone(lists, int(asker_B), left_out_B)
     distinct_G, row_B = torch.unique(asker_B, return_inverse=True)
     few = lists.take(distinct_G)
     moved_B = left_out_B - lists.start[asker_B] + few.start[row_B]
@@ -231,6 +233,15 @@ def ask(lists: Ragged, asker_B: Tensor, left_out_B: Tensor) -> History:
     place_E = is_listed_E.cumsum(0) - 1
     narrow = Ragged(few.start, place_E[few.index], len(distinct_E))
     return History(distinct_E, narrow, row_B, torch.where(left_out_B >= 0, moved_B, -1))
+
+
+def _ask_alone(lists: Ragged, asker: int, left_out_1: Tensor) -> History:
+    """``ask`` for a single pair, whose own list is the table: what many askers need would take longer than an answer."""
+    first, past = lists.start[asker : asker + 2].tolist()
+    length, device = past - first, lists.index.device
+    alone = Ragged(torch.tensor([0, length], device=device), torch.arange(length, device=device), length)
+    moved_1 = torch.where(left_out_1 >= 0, left_out_1 - first, -1)
+    return History(lists.index[first:past], alone, torch.zeros_like(left_out_1), moved_1)
 
 
 def whole(lists: Ragged, asker_B: Tensor) -> History:

@@ -17,6 +17,7 @@ Where text and code disagree, and what is chosen, stands in docs/papers/nais.md.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -31,7 +32,7 @@ from attlas.ops.cells import asked_cells, rectified_product, rectified_sum
 from attlas.ops.gram import pair_products
 from attlas.ops.ragged import Ragged
 from attlas.ops.segments import segment_softmax
-from attlas.ops.targets import every_targeted_sum, targeted_sum
+from attlas.ops.targets import Terms, every_targeted_sum, targeted_sum
 from attlas.spaces import Choice, Space, Span
 
 CATALOGUE_CELLS = 2**17  # targets times history items of a block: twice as many floats are 1 MB, what one core's cache holds
@@ -99,15 +100,38 @@ class NAIS(nn.Module):
     def score_catalogue(self, user_history: History) -> Tensor:
         """The same for every item, [V, I]; a block of targets for all users at a time."""
         lists, distinct_E = user_history.lists.take(user_history.row), user_history.distinct
-        item_I = torch.arange(self.item_embedding.num_embeddings, device=distinct_E.device)
-        score_VI = self.head.new_empty(lists.count, len(item_I))
-        for target_C in item_I.split(max(1, CATALOGUE_CELLS // max(len(distinct_E), 1))):
-            cells = Ragged.full(len(target_C), len(distinct_E), device=distinct_E.device)
-            logit_CE = self.logits(target_C, distinct_E, cells).view(len(target_C), -1)
-            product_CE = self.item_embedding(target_C) @ self.history_item(distinct_E).T
-            score_VI[:, target_C[0] : target_C[-1] + 1] = every_targeted_sum(
-                product_CE, logit_CE, lists, smoothing=self.config.smoothing
-            )
+        score_VI = self.head.new_empty(lists.count, self.item_embedding.num_embeddings)
+        for block, product_CE, logit_CE in self._against_all(distinct_E):
+            score_VI[:, block] = every_targeted_sum(product_CE, logit_CE, lists, smoothing=self.config.smoothing)
+        return self._finished(score_VI, lists)
+
+    def tabulate(self) -> Terms:
+        """What every item of a history adds to the attention and to the score of every item: I x 2 I floats."""
+        count = self.item_embedding.num_embeddings
+        term_IX, shift_I = self.head.new_empty(count, 2 * count), self.head.new_empty(count)
+        for block, product_CI, logit_CI in self._against_all(torch.arange(count, device=self.head.device)):
+            part = Terms.of(product_CI, logit_CI)
+            term_IX[:, block], term_IX[:, count:][:, block] = part.term.chunk(2, dim=1)
+            shift_I[block] = part.shift
+        return Terms(term_IX, shift_I)
+
+    def score_from(self, table: Terms, user_history: History) -> Tensor:
+        """``score_catalogue`` by sums of rows of ``tabulate``, [V, I]; the long way where a history's logits lie too low."""
+        lists = user_history.lists.take(user_history.row)
+        rows = Ragged(lists.start, user_history.distinct[lists.index], len(table.shift))
+        score_VI, is_far_VI = table.sums(rows, smoothing=self.config.smoothing)
+        return self.score_catalogue(user_history) if is_far_VI.any() else self._finished(score_VI, lists)
+
+    def _against_all(self, place_E: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Blocks of targets, the whole catalogue in turn: p_i . q_j and the logit of each with every given item, [C, E]."""
+        item_I = torch.arange(self.item_embedding.num_embeddings, device=place_E.device)
+        for target_C in item_I.split(max(1, CATALOGUE_CELLS // max(len(place_E), 1))):
+            cells = Ragged.full(len(target_C), len(place_E), device=place_E.device)
+            logit_CE = self.logits(target_C, place_E, cells).view(len(target_C), -1)
+            product_CE = self.item_embedding(target_C) @ self.history_item(place_E).T
+            yield slice(int(target_C[0]), int(target_C[-1]) + 1), product_CE, logit_CE
+
+    def _finished(self, score_VI: Tensor, lists: Ragged) -> Tensor:
         if self.config.normalisation:
             score_VI *= lists.length.clamp(min=1)[:, None].to(score_VI.dtype) ** -self.config.normalisation
         return score_VI if self.item_bias is None else score_VI.add_(self.item_bias.detach())

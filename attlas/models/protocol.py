@@ -93,6 +93,19 @@ class Ranking(Protocol):
 
 
 @runtime_checkable
+class Tabulating(Ranking, Protocol):
+    """A ranking model of histories that can say once, in a table of items by items, what serves every asker."""
+
+    def tabulate(self) -> Any:
+        """The table, about 2 I^2 floats; good as long as the model does not change."""
+        ...
+
+    def score_from(self, table: Any, user_history: History) -> Tensor:
+        """``score_catalogue`` by the table, equal to it but for rounding."""
+        ...
+
+
+@runtime_checkable
 class Explaining(Protocol):
     """A model that can weigh the entries of its histories."""
 

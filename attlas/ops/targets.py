@@ -7,6 +7,7 @@ Every public function has a literal twin, ``<name>_reference``, that says the sa
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -90,16 +91,43 @@ def every_targeted_sum(value_CE: Tensor, logit_CE: Tensor, rows: Ragged, *, smoo
 
     A list's sums for all targets at once are a sum of rows of one table.
     """
-    shift_C = logit_CE.amax(1) if logit_CE.shape[1] else logit_CE.new_zeros(len(logit_CE))
-    exp_CE = (logit_CE - shift_C[:, None]).exp()
-    total_GC, weighted_GC = segment_sum(torch.cat([exp_CE, exp_CE * value_CE]).T.contiguous(), rows).chunk(2, dim=1)
-    sum_GC = weighted_GC * ((1.0 - smoothing) * shift_C).exp() / torch.where(total_GC > 0, total_GC, 1.0).pow(smoothing)
-    row_F, target_F = ((total_GC < FARTHEST) & (rows.length > 0)[:, None]).nonzero(as_tuple=True)
+    sum_GC, is_far_GC = Terms.of(value_CE, logit_CE).sums(rows, smoothing=smoothing)
+    row_F, target_F = is_far_GC.nonzero(as_tuple=True)
     if len(row_F):  # digits may be lost: these take a shift of their own
         cells, nothing_F = Ragged.full(*logit_CE.shape, device=row_F.device), torch.full_like(row_F, -1)
         pattern = (cells, rows, target_F, row_F, nothing_F)
         sum_GC[row_F, target_F] = targeted_sum(value_CE.flatten(), logit_CE.flatten(), *pattern, smoothing=smoothing)
     return sum_GC
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """What every place adds to the sums of every target, ready to be added up for any list.
+
+    Attributes:
+        term: [E, 2 C], for each place exp of its logit less the target's shift, and behind them the same times the value.
+        shift: [C], the largest logit of each target.
+    """
+
+    term: Tensor
+    shift: Tensor
+
+    @classmethod
+    def of(cls, value_CE: Tensor, logit_CE: Tensor) -> Terms:
+        """The terms of all cells; exp is taken once for each."""
+        shift_C = logit_CE.amax(1) if logit_CE.shape[1] else logit_CE.new_zeros(len(logit_CE))
+        exp_CE = (logit_CE - shift_C[:, None]).exp()
+        return cls(torch.cat([exp_CE, exp_CE * value_CE]).T.contiguous(), shift_C)
+
+    def sums(self, rows: Ragged, *, smoothing: float = 1.0) -> tuple[Tensor, Tensor]:
+        """``every_targeted_sum`` of every list of places, [G, C], and where its digits may be lost, [G, C].
+
+        They may where all logits of a list lie far below the target's largest.
+        """
+        total_GC, weighted_GC = segment_sum(self.term, rows).chunk(2, dim=1)
+        scale_C = ((1.0 - smoothing) * self.shift).exp()
+        sum_GC = weighted_GC * scale_C / torch.where(total_GC > 0, total_GC, 1.0).pow(smoothing)
+        return sum_GC, (total_GC < FARTHEST) & (rows.length > 0)[:, None]
 
 
 @torch.no_grad()

@@ -65,15 +65,8 @@ def create_app(
     workers = Workers(limits.threads, limits.waiting, limits.timeout_seconds)
     api = Api(Shelf(recommenders), workers)
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        warming = asyncio.create_task(api.warm(when_ready))
-        yield
-        warming.cancel()
-        workers.close()
-
     about: dict[str, Any] = {"title": "attlas", "version": version("attlas"), "description": (__doc__ or "").split("\n")[0]}
-    app = FastAPI(**about, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(**about, lifespan=lambda _: api.living(when_ready), docs_url=None, redoc_url=None, redirect_slashes=False)
     api.add_to(app)
     app.add_middleware(Gate, limits=limits, token=token, hosts=hosts, log=log)
     for kind, answer in SAID.items():
@@ -117,6 +110,15 @@ class Api:
             for path, (answer, model) in paths.items():
                 about: dict[str, Any] = {"response_model": model, "responses": PROBLEMS, "tags": [tag]}
                 app.add_api_route(path, answer, methods=[method], **about)
+
+    @asynccontextmanager
+    async def living(self, when_ready: Callable[[], None] | None) -> AsyncIterator[None]:
+        """From the first request to the last; warming up goes on meanwhile."""
+        warming = asyncio.create_task(self.warm(when_ready))
+        warming.add_done_callback(_tell_of_failure)
+        yield
+        warming.cancel()
+        self.workers.close()
 
     async def warm(self, when_ready: Callable[[], None] | None) -> None:
         """Make what is made on first use, then be ready."""
@@ -187,6 +189,12 @@ class Api:
         run = self.shelf.find(asked.model)
         said = {name: value for name, value in asked if name != "model" and value is not None}
         return _json(await self.workers.run(lambda: deed(run, said)))
+
+
+def _tell_of_failure(warming: asyncio.Task[None]) -> None:
+    """A service that cannot get warm stays unready, and its log says why."""
+    if not warming.cancelled() and (failure := warming.exception()) is not None:
+        warming.get_loop().call_exception_handler({"message": "warming up failed", "exception": failure, "task": warming})
 
 
 def _json(found: Any, status: int = 200) -> Response:

@@ -7,12 +7,12 @@ import json
 from typing import Any
 
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#1c2430}
-code,pre{font:14px/1.5 ui-monospace,monospace}pre{background:#f3f5f8;padding:.7rem;overflow-x:auto}
+code,pre{font-family:ui-monospace,monospace;font-size:.9em}pre{background:#f3f5f8;padding:.7rem;overflow-x:auto}
 h2{margin-top:2.5rem;border-top:1px solid #d5dae2;padding-top:1rem}table{border-collapse:collapse;width:100%}
 td,th{text-align:left;vertical-align:top;padding:.2rem .8rem .2rem 0;border-bottom:1px solid #e6e9ee}
 @media(prefers-color-scheme:dark){body{background:#14181f;color:#e4e8ee}pre{background:#1e242e}}"""
 
-BOUNDS = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "maxProperties")
+MOST_SAID = 1e12  # a bound beyond this is that of the machine
 
 
 def page_of(openapi: dict[str, Any]) -> str:
@@ -37,13 +37,19 @@ def _operation(method: str, path: str, about: dict[str, Any], schemas: dict[str,
     given = [(one["name"], one["schema"], one.get("required", False)) for one in about.get("parameters", [])]
     body = _named(about.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {}), schemas)
     given += [(name, schema, name in body.get("required", ())) for name, schema in body.get("properties", {}).items()]
-    kinds = [(name, _kind(schema) + ("" if needed else "; optional")) for name, schema, needed in given]
+    kinds = [(name, _kind(schema) + ("" if needed else _otherwise(schema))) for name, schema, needed in given]
     rows = "".join(f"<tr><td><code>{html.escape(name)}</code></td><td>{html.escape(kind)}</td></tr>" for name, kind in kinds)
     answer = about["responses"]["200"]["content"]["application/json"]["schema"]
     example = html.escape(json.dumps(_example(answer, schemas), indent=1))
     takes = f"<table><tr><th>takes</th><th></th></tr>{rows}</table>" if rows else ""
     said = html.escape(about.get("description", ""))
     return f"<h2><code>{method} {html.escape(path)}</code></h2><p>{said}</p>{takes}<p>answers</p><pre>{example}</pre>"
+
+
+def _otherwise(schema: dict[str, Any]) -> str:
+    """What stands where nothing is said."""
+    default = schema.get("default")
+    return "; may be left out" if default in (None, "") else f"; {json.dumps(default)} where left out"
 
 
 def _named(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
@@ -58,15 +64,19 @@ def _kind(schema: dict[str, Any]) -> str:
     elif "enum" in schema or "const" in schema:
         kinds = " or ".join(json.dumps(value) for value in schema.get("enum", [schema.get("const")]))
     elif schema.get("type") == "array":
-        kinds = f"list of {_kind(schema['items'])}"
+        kinds = f"list{_bounds(schema, 'Items')}, each {_kind(schema['items'])}"
     else:
-        kinds = str(schema.get("type", "anything"))
-    names = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "maxProperties")
-    bounds = [f"{name} {schema[name]:,}" for name in names if name in schema]
-    said = [*bounds, *([schema["description"]] if "description" in schema else [])]
-    return (
-        kinds if "anyOf" in schema and not said else html.escape(f"{kinds}{', ' if said else ''}{'; '.join(said)}", quote=False)
-    )
+        named = {"string": f"text{_bounds(schema, 'Length')}", "integer": f"whole number{_bounds(schema, 'imum')}"}
+        named |= {"object": f"object{_bounds(schema, 'Properties')}", "boolean": "true or false"}
+        kinds = named.get(schema.get("type", ""), schema.get("type", "anything"))
+    return f"{kinds}: {schema['description']}" if "description" in schema else kinds
+
+
+def _bounds(schema: dict[str, Any], what: str) -> str:
+    low, high = schema.get(f"min{what}"), schema.get(f"max{what}")
+    if high is None or high > MOST_SAID:
+        return ""
+    return f" of at most {high:,.0f}" if low is None else f" of {low:,.0f} to {high:,.0f}"
 
 
 def _example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +14,7 @@ from attlas.answers import Answer
 from attlas.data.fields import Field
 from attlas.data.interactions import FACTS, Interactions
 from attlas.data.vocabulary import Vocabulary
-from attlas.errors import ConfigError, UnknownId, nearest
+from attlas.errors import AttlasError, ConfigError, UnknownId, nearest
 from attlas.models.protocol import reasons_of, task_of
 from attlas.recommender import Recommender
 from attlas.strangers import POPULAR, way_of
@@ -48,14 +49,20 @@ class Served:
     def warm(self) -> None:
         """Make all that is made when first asked for, so that no request waits for it."""
         recommender, items, users = self.recommender, self.items, self.users
+        recommender.scorer.prepare()
         if not len(items.ids) or not len(users.ids):
             return
-        user = int(recommender.chosen.user[0]) if len(recommender.chosen) else 0
-        self.recommend(users.ids[user], 10)
-        self.recommend_for(items.ids[:2], 10)
-        self.similar(items.ids[0], 10)
-        self.explain(items.ids[0], users.ids[user])
-        self.history(users.ids[user], 10)
+        item, user = items.ids[0], users.ids[int(recommender.chosen.user[0]) if len(recommender.chosen) else 0]
+        asked: list[Callable[[], Any]] = [
+            lambda: self.recommend(user, 10),
+            lambda: self.recommend_for(items.ids[:2], 10),
+            lambda: self.similar(item, 10),
+            lambda: self.explain(item, user),
+            lambda: self.history(user, 10),
+        ]
+        for deed in asked:
+            with suppress(AttlasError):  # what a model cannot do it says whenever it is asked
+                deed()
 
     def recommend(self, user: Id, k: int, **choices: Any) -> dict[str, Any]:
         """The k best items for one user, with the choices of ``Recommender.recommend``."""

@@ -135,3 +135,16 @@ def test_an_index_out_of_range_is_refused(user, item, said):
 def test_a_device_that_does_not_exist_is_refused(name):
     with pytest.raises(ConfigError, match="use cpu or cuda"):
         Inputs(two_tastes().train, device=name)
+
+
+def test_one_asker_gets_a_table_of_its_own_with_what_it_would_get_among_many():
+    rows = [[0, 1, 3], [1], [], [0, 2], [4], [1, 2, 3, 4], [0], [3], [2, 4]]
+    inputs = inputs_of(rows)
+    for user, items in enumerate(rows):
+        kept = inputs.gather(("user_history",), np.array([user]), np.array([0]), leave_out="keep")
+        assert entries_of(kept["user_history"]) == [items]
+        for item in range(5):
+            history = inputs.gather(("user_history",), np.array([user]), np.array([item]))["user_history"]
+            assert entries_of(history) == [[other for other in items if other != item]]
+            assert history.length.tolist() == [len(items) - (item in items)]
+            assert history.distinct.tolist() == items

@@ -256,3 +256,17 @@ def test_the_two_tables_of_items_are_never_shared():
     model = NAIS(Sizes(2, 3))
     assert model.item_embedding.weight is not model.history_item.weight
     assert not torch.equal(model.item_embedding.weight, model.history_item.weight)
+
+
+def test_a_table_gives_the_scores_of_the_catalogue_and_steps_back_where_its_digits_are_lost() -> None:
+    torch.manual_seed(0)
+    config = NAIS.Config(embedding_dim=3, attention_dim=4, stddev=1.0, normalisation=0.3, smoothing=1.0)
+    model = NAIS(Sizes(3, 6), config).eval()
+    history = History.of([[0, 2], [], [1, 3, 4, 5]], 6)
+    table = model.tabulate()
+    assert_close(model.score_from(table, history), model.score_catalogue(history))
+    with torch.no_grad():
+        model.head.mul_(1000.0)  # logits a thousand times as far apart: exp of most is nothing beside the largest
+    table = model.tabulate()
+    assert table.sums(history.lists)[1].any()
+    assert torch.equal(model.score_from(table, history), model.score_catalogue(history))

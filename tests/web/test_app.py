@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from attlas.errors import ConfigError
 from attlas.web import schemas
 from attlas.web.app import create_app
 from attlas.web.gate import Limits
@@ -141,13 +143,40 @@ def test_ids_are_those_of_the_data_whichever_model_answers(name: str) -> None:
         assert client.post("/api/recommend-for", history=["i1", "i3"]).status_code == 200
 
 
+def await_ready(client: Client) -> None:
+    until = time.monotonic() + 120
+    while client.get("/ready").status_code != 200:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    assert client.get("/ready").json() == {"status": "ready"}
+
+
 def test_readiness_comes_when_all_is_warm() -> None:
     told: list[str] = []
     with asking(create_app({"ease": club_run()}, when_ready=lambda: told.append("ready")), warm=True) as client:
         assert client.get("/health").json() == {"status": "alive"}
-        for _ in range(100):
-            if client.get("/ready").status_code == 200:
-                break
-            time.sleep(0.05)
-        assert client.get("/ready").json() == {"status": "ready"}
+        assert client.get("/ready").json() == {"status": "warming up"}
+        await_ready(client)
         assert told == ["ready"]
+
+
+def test_the_docs_list_every_path_and_need_nothing_from_elsewhere(client: Client) -> None:
+    page, document = client.get("/docs").text, client.get("/openapi.json").json()
+    for path, methods in document["paths"].items():
+        for method in methods:
+            assert f"<code>{method.upper()} {path}</code>" in page
+    assert re.findall(r'(?:src|href)="([^"]*)"', page) == ["openapi.json"]
+    assert "whole number of 1 to 1,000; 10 where left out" in page
+    assert "list of 1 to 256, each text of 1 to 256 or whole number" in page
+
+
+def test_what_a_model_cannot_do_does_not_keep_it_from_getting_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(history: Any, k: int = 10, *, exclude_seen: bool = True) -> Any:
+        raise ConfigError("not with this model")
+
+    run = club_run()
+    monkeypatch.setattr(run, "recommend_for", refuse)
+    with asking(create_app({"ease": run}), warm=True) as client:
+        await_ready(client)
+        answer = client.post("/api/recommend-for", history=["f1"])
+        assert (answer.status_code, answer.json()) == (422, {"error": "not with this model"})

@@ -1,0 +1,100 @@
+"""Threads that answer: how many, how many wait, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import numba
+import pytest
+
+from attlas.web.app import create_app
+from attlas.web.gate import Limits
+from attlas.web.workers import TooBusy, TooSlow, Workers
+from tests.web.asking import Client, asking, club_run
+
+
+class Held:
+    """A deed that takes until it is let go."""
+
+    def __init__(self) -> None:
+        self.let_go, self.begun = threading.Event(), 0
+
+    def __call__(self) -> str:
+        self.begun += 1
+        self.let_go.wait(30)
+        return "done"
+
+
+def test_a_deed_returns_or_raises_through_the_workers() -> None:
+    async def asked() -> None:
+        workers = Workers(1, 1, 30.0)
+        assert await workers.run(lambda: 7) == 7
+        with pytest.raises(ZeroDivisionError):
+            await workers.run(lambda: 1 // 0)
+        assert await workers.run(numba.get_num_threads) == 1
+        workers.close()
+
+    asyncio.run(asked())
+
+
+def test_beyond_those_at_work_and_those_that_wait_nobody_is_let_in_until_one_is_done() -> None:
+    async def asked() -> None:
+        workers, held = Workers(2, 1, 30.0), Held()
+        let_in = [asyncio.create_task(workers.run(held)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        assert held.begun == 2
+        with pytest.raises(TooBusy, match="too many requests are waiting"):
+            await workers.run(held)
+        held.let_go.set()
+        assert await asyncio.gather(*let_in) == ["done"] * 3
+        assert await workers.run(held) == "done"
+        workers.close()
+
+    asyncio.run(asked())
+
+
+def test_a_late_deed_that_was_waiting_is_not_begun_and_gives_its_place_back() -> None:
+    async def asked() -> None:
+        workers, held = Workers(1, 1, 0.1), Held()
+        tasks = [asyncio.create_task(workers.run(held)) for _ in range(2)]
+        late = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(one) for one in late] == [TooSlow, TooSlow]
+        assert "no answer within 0.1 seconds" in str(late[0])
+        assert held.begun == 1
+        held.let_go.set()
+        workers.timeout_seconds = 30.0
+        assert await workers.run(lambda: "next") == "next"
+        assert held.begun == 1
+        workers.close()
+
+    asyncio.run(asked())
+
+
+def test_the_service_says_503_and_when_to_come_back_where_it_is_too_busy_or_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, run = Held(), club_run()
+    monkeypatch.setattr(run, "answers", lambda *_, **__: iter([held()]))
+    app = create_app({"ease": run}, limits=Limits(threads=1, waiting=0, timeout_seconds=0.2))
+
+    async def both(client: Client) -> list[Any]:
+        ask = [client.http.post("/api/recommend", json={"user": "m17"}) for _ in range(2)]
+        return await asyncio.gather(*ask)
+
+    with asking(app) as client:
+        answers = client.runner.run(both(client))
+        assert [answer.status_code for answer in answers] == [503, 503]
+        assert {answer.headers["Retry-After"] for answer in answers} == {"1"}
+        said = sorted(answer.json()["error"][:12] for answer in answers)
+        assert said == ["no answer wi", "too many req"]
+        assert client.get("/health").status_code == 200
+        held.let_go.set()
+
+
+def test_what_breaks_inside_is_a_500_that_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = club_run()
+    monkeypatch.setattr(run, "similar_items", lambda *_: 1 // 0)
+    with asking(create_app({"ease": run})) as client:
+        answer = client.post("/api/similar", item="f10")
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "the service failed at this request; its log says where"}

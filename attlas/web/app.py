@@ -22,7 +22,7 @@ from attlas.web.assets import add_page
 from attlas.web.docs import page_of
 from attlas.web.gate import Gate, Limits, refuse
 from attlas.web.served import Shelf
-from attlas.web.workers import TooBusy, TooSlow, Workers
+from attlas.web.workers import TooBusy, TooSlow, Workers, turn_of
 
 WARM_UP_SECONDS = 600.0
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -62,8 +62,9 @@ def create_app(
         ConfigError: there is nothing to serve.
     """
     limits = limits or Limits()
-    workers = Workers(limits.threads, limits.waiting, limits.timeout_seconds)
-    api = Api(Shelf(recommenders), workers)
+    turn = turn_of()
+    quick, slow = (Workers(at_once, limits.waiting, limits.timeout_seconds, turn) for at_once in (limits.threads, 1))
+    api = Api(Shelf(recommenders), quick, slow)
 
     about: dict[str, Any] = {"title": "attlas", "version": version("attlas"), "description": (__doc__ or "").split("\n")[0]}
     app = FastAPI(**about, lifespan=lambda _: api.living(when_ready), docs_url=None, redoc_url=None, redirect_slashes=False)
@@ -79,11 +80,12 @@ class Api:
 
     Args:
         shelf: the runs.
-        workers: who computes the answers.
+        quick: who computes most answers.
+        slow: who computes those that may take long.
     """
 
-    def __init__(self, shelf: Shelf, workers: Workers):
-        self.shelf, self.workers = shelf, workers
+    def __init__(self, shelf: Shelf, quick: Workers, slow: Workers):
+        self.shelf, self.quick, self.slow = shelf, quick, slow
         self.is_ready = False
 
     def add_to(self, app: FastAPI) -> None:
@@ -118,12 +120,13 @@ class Api:
         warming.add_done_callback(_tell_of_failure)
         yield
         warming.cancel()
-        self.workers.close()
+        self.quick.close()
+        self.slow.close()
 
     async def warm(self, when_ready: Callable[[], None] | None) -> None:
         """Make what is made on first use, then be ready."""
         for run in self.shelf.runs.values():
-            await self.workers.run(run.warm, timeout_seconds=WARM_UP_SECONDS)
+            await self.quick.run(run.warm, timeout_seconds=WARM_UP_SECONDS)
         self.is_ready = True
         if when_ready:
             when_ready()
@@ -142,27 +145,27 @@ class Api:
 
     async def models(self) -> Response:
         """What is served."""
-        return _json({"models": await self.workers.run(lambda: [run.facts() for run in self.shelf.runs.values()])})
+        return _json({"models": await self.quick.run(lambda: [run.facts() for run in self.shelf.runs.values()])})
 
     async def recommend(self, asked: schemas.Recommend) -> Response:
         """The best items for one user, best first."""
-        return await self._answered(asked, lambda run, said: run.recommend(**said))
+        return await self._answered(asked, lambda run, said: run.recommend(**said), self.quick)
 
     async def recommend_for(self, asked: schemas.RecommendFor) -> Response:
         """The best items for a stranger who has chosen the given items."""
-        return await self._answered(asked, lambda run, said: run.recommend_for(**said))
+        return await self._answered(asked, lambda run, said: run.recommend_for(**said), self.quick)
 
     async def batch(self, asked: schemas.Batch) -> Response:
         """The best items for each of several users."""
-        return await self._answered(asked, lambda run, said: run.batch(**said))
+        return await self._answered(asked, lambda run, said: run.batch(**said), self.slow)
 
     async def explain(self, asked: schemas.Explain) -> Response:
         """Why an item stands where it stands, for a user or for a stranger with a history."""
-        return await self._answered(asked, lambda run, said: run.explain(**said))
+        return await self._answered(asked, lambda run, said: run.explain(**said), self.slow)
 
     async def similar(self, asked: schemas.Similar) -> Response:
         """The items most like one item, without it."""
-        return await self._answered(asked, lambda run, said: run.similar(**said))
+        return await self._answered(asked, lambda run, said: run.similar(**said), self.quick)
 
     async def search(
         self,
@@ -173,7 +176,7 @@ class Api:
     ) -> Response:
         """Items or users whose id or title holds a text; without a text those with most interactions."""
         run = self.shelf.find(model)
-        return _json(await self.workers.run(lambda: run.search(kind, q, limit)))
+        return _json(await self.quick.run(lambda: run.search(kind, q, limit)))
 
     async def user(
         self,
@@ -183,12 +186,12 @@ class Api:
     ) -> Response:
         """What a user has chosen, with titles."""
         run = self.shelf.find(model)
-        return _json(await self.workers.run(lambda: run.history(id, limit)))
+        return _json(await self.quick.run(lambda: run.history(id, limit)))
 
-    async def _answered(self, asked: schemas.Question, deed: Callable[..., dict[str, Any]]) -> Response:
+    async def _answered(self, asked: schemas.Question, deed: Callable[..., dict[str, Any]], workers: Workers) -> Response:
         run = self.shelf.find(asked.model)
         said = {name: value for name, value in asked if name != "model" and value is not None}
-        return _json(await self.workers.run(lambda: deed(run, said)))
+        return _json(await workers.run(lambda: deed(run, said)))
 
 
 def _tell_of_failure(warming: asyncio.Task[None]) -> None:

@@ -33,7 +33,8 @@ class Limits:
     """What one service allows.
 
     Attributes:
-        threads: how many answers are computed at once, each on one core.
+        threads: how many answers are computed at once, each on one core; one thread more computes what may take long, reasons
+            and batches, so that nobody's list waits for them.
         waiting: how many more requests may wait for a thread.
         timeout_seconds: how long an answer may take, waiting included; and how long a body may take to arrive.
         body_bytes: how long a body may be.

@@ -6,11 +6,14 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
 import numba
+import numpy as np
 
 from attlas.errors import AttlasError
+from attlas.ops.topk import top_k
 
 Answer = TypeVar("Answer")
 
@@ -30,10 +33,11 @@ class Workers:
         threads: how many answers are computed at once.
         waiting: how many more may wait.
         timeout_seconds: how long an answer may take, waiting included.
+        turn: held while an answer is computed; see ``turn_of``.
     """
 
-    def __init__(self, threads: int, waiting: int, timeout_seconds: float):
-        self.timeout_seconds = timeout_seconds
+    def __init__(self, threads: int, waiting: int, timeout_seconds: float, turn: AbstractContextManager[Any] | None = None):
+        self.timeout_seconds, self.turn = timeout_seconds, turn or nullcontext()
         self._pool = ThreadPoolExecutor(threads, "answer", initializer=numba.set_num_threads, initargs=(1,))
         self._places = threading.Semaphore(threads + waiting)
 
@@ -51,7 +55,7 @@ class Workers:
         """
         if not self._places.acquire(blocking=False):
             raise TooBusy("too many requests are waiting; ask again in a second, or start the service with more --threads")
-        done = self._pool.submit(deed)
+        done = self._pool.submit(self._in_turn, deed)
         done.add_done_callback(lambda _: self._places.release())
         limit = timeout_seconds or self.timeout_seconds
         try:
@@ -60,6 +64,19 @@ class Workers:
         except TimeoutError as error:
             raise TooSlow(f"no answer within {limit:g} seconds; ask for less at once, or raise --timeout") from error
 
+    def _in_turn(self, deed: Callable[[], Answer]) -> Answer:
+        with self.turn:
+            return deed()
+
     def close(self) -> None:
         """Let what is being computed end, and begin nothing more."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def turn_of() -> AbstractContextManager[Any]:
+    """What a thread holds while it computes: nothing, or a lock where numba's parallel loops bear one caller at a time.
+
+    That is its simplest way to run them, which it takes where it finds no OpenMP; two callers at once would end the process.
+    """
+    top_k(np.zeros((1, 1), np.float32), 1)  # which way it takes, numba decides at the first loop
+    return threading.Lock() if numba.threading_layer() == "workqueue" else nullcontext()

@@ -11,7 +11,7 @@ import pytest
 
 from attlas.web.app import create_app
 from attlas.web.gate import Limits
-from attlas.web.workers import TooBusy, TooSlow, Workers
+from attlas.web.workers import TooBusy, TooSlow, Workers, turn_of
 from tests.web.asking import Client, asking, club_run
 
 
@@ -68,6 +68,43 @@ def test_a_late_deed_that_was_waiting_is_not_begun_and_gives_its_place_back() ->
         assert await workers.run(lambda: "next") == "next"
         assert held.begun == 1
         workers.close()
+
+    asyncio.run(asked())
+
+
+def test_reasons_that_take_long_keep_no_list_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, run = Held(), club_run()
+    monkeypatch.setattr(run, "explain", lambda user, item: held())
+    app = create_app({"ease": run}, limits=Limits(threads=1, waiting=1, timeout_seconds=30.0))
+
+    async def asked(client: Client) -> None:
+        reasons = [asyncio.create_task(client.http.post("/api/explain", json={"user": "m17", "item": "f1"})) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        assert (await client.http.post("/api/recommend", json={"user": "m17"})).status_code == 200
+        held.let_go.set()
+        assert sorted([(await one).status_code for one in reasons]) == [500, 500, 503]  # "done" is no explanation
+
+    with asking(app) as client:
+        client.runner.run(asked(client))
+    assert held.begun == 2
+
+
+@pytest.mark.parametrize(("layer", "at_once"), [("omp", 2), ("workqueue", 1)])
+def test_threads_take_turns_where_parallel_loops_bear_one_caller_at_a_time(
+    layer: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba, "threading_layer", lambda: layer)
+
+    async def asked() -> None:
+        turn, held = turn_of(), Held()
+        one, other = (Workers(1, 0, 30.0, turn) for _ in range(2))
+        both = [asyncio.create_task(workers.run(held)) for workers in (one, other)]
+        await asyncio.sleep(0.1)
+        assert held.begun == at_once
+        held.let_go.set()
+        assert await asyncio.gather(*both) == ["done"] * 2
+        one.close()
+        other.close()
 
     asyncio.run(asked())
 

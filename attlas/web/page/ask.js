@@ -42,12 +42,3 @@ async function ask(path, { headers = {}, ...request }) {
   if (!answer.ok) throw new Refusal(found.error ?? `The service answered ${answer.status}.`, answer.status);
   return found;
 }
-
-/** Do deeds a few at a time, in their order. */
-export async function fewAtOnce(deeds, count) {
-  const waiting = [...deeds];
-  const one = async () => {
-    while (waiting.length) await waiting.shift()();
-  };
-  await Promise.all(Array.from({ length: count }, one));
-}

@@ -1,7 +1,7 @@
 // The page: reads the address, asks the service, shows lists and reasons, and measures how long a change takes.
 
 import { entriesOf, personOf, questionOf, shownOf, stranger } from "./asker.js";
-import { fewAtOnce, get, keepToken, post } from "./ask.js";
+import { get, keepToken, post } from "./ask.js";
 import { chooser } from "./chooser.js";
 import { context, models, titled } from "./controls.js";
 import { button, counted, fill, make } from "./dom.js";
@@ -11,7 +11,7 @@ import { movesOf, showList } from "./ranked.js";
 import { nobody, read, write } from "./state.js";
 import { whyOf, withoutTitle } from "./why.js";
 
-const AT_ONCE = 2, FEW_MEASURES = 3, FEW_REASONS = 20, ALL_REASONS = 1000;
+const FEW_MEASURES = 3, FEW_REASONS = 20, ALL_REASONS = 1000;
 const place = (id) => document.getElementById(id);
 const titles = new Map(); // items by id as text: {item, title}
 const views = new Map(); // what is shown of each model, by its name
@@ -93,7 +93,7 @@ async function reasons(signal) {
   await explainChosen(signal);
   const rows = shownNames().flatMap((name) => (viewOf(name).answer?.items ?? []).map((one) => ({ name, one })));
   rows.sort((one, other) => one.one.rank - other.one.rank);
-  await fewAtOnce(rows.map((row) => () => signal.aborted || sentence(row, signal)), AT_ONCE);
+  for (const row of rows) if (!signal.aborted) await sentence(row, signal); // in turn: a change must find a free thread
 }
 
 async function sentence({ name, one }, signal) {
@@ -150,10 +150,10 @@ function unknown(user) {
 /** The titles of items that the address names and no answer has named yet. */
 async function nameItems() {
   const wanted = [...state.with, ...state.without, ...(state.item === null ? [] : [state.item])].filter((id) => !titles.has(id));
-  await fewAtOnce(wanted.map((id) => async () => {
+  for (const id of wanted) {
     const { found } = await get("/api/search", { kind: "item", q: id, limit: 1, model: state.model });
     if (found.length && String(found[0].id) === id) titles.set(id, { item: found[0].id, title: found[0].title });
-  }), AT_ONCE);
+  }
 }
 
 // ---- showing

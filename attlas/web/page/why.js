@@ -18,6 +18,7 @@ export const WEIGHS = {
 const HEADINGS = { history: "From the history", audience: "Others who chose it", factors: "Factors", shifts: "Shifts of the latent window", neighbours: "Users whose ratings count", ratings: "Ratings that count" };
 const OWN = new Set(["pairs", "exposure", "reasons", "unknown"]);
 const FEW = 5; // the whole history stands beside it as a heat map
+const LEAST = 1e-6; // what is less is rounding
 const WEIGHTS = ["weight", "contribution"];
 
 /** The elements of an explanation. `deeds.ask` asks again by another method. */
@@ -32,7 +33,7 @@ export function whyOf(why, { hasNumbers, method }, deeds) {
     why.exposure ? exposure(why.exposure) : null,
     why.pairs?.length ? part("Pairs of features", pairsMap(why.pairs, hasNumbers), bars(why.pairs.map(asPair))) : null,
     tables.map(([name, rows]) => part(HEADINGS[name] ?? name.replaceAll("_", " "), bars(rows.map(asReason), name === "history" ? { isShare: Boolean(why.are_shares), limit: FEW } : {}))),
-    typeof why.rest === "number" ? make("p", { class: "aside" }, `Beside all of these: ${weighed(why.rest)}.`) : null,
+    Math.abs(why.rest ?? 0) > LEAST ? make("p", { class: "aside" }, `Beside all of these: ${weighed(why.rest)}.`) : null,
   ];
 }
 

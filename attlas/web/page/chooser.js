@@ -90,6 +90,7 @@ export function chooser({ name, label, hint, search, choose, otherwise = null, f
   };
   field.addEventListener("input", () => {
     clearTimeout(timer);
+    asking?.abort(); // an answer to fewer letters must not pass for one to these
     isBehind = true;
     place = -1;
     timer = setTimeout(suggest, PAUSE);

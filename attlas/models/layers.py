@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from attlas.data.inputs import History
 from attlas.ops.abreast import relu_layers
 from attlas.ops.descent import Tables
+from attlas.ops.ragged import Ragged
 from attlas.ops.segments import segment_sum, segment_sum_without
 
 TABLE_NAMES = ("user_embedding", "item_embedding", "user_bias", "item_bias")
@@ -179,6 +180,8 @@ def asked_only(history: History) -> History:
 def sum_chosen(weight_II: Tensor, user_history: History, row_R: Tensor) -> Tensor:
     """X_u W for each of the named lists, [R, I]: the sum of the rows of an item-item table that a list names."""
     lists = user_history.lists.take(row_R)
+    if lists.count == 1:  # no row is read twice: read it where it lies
+        return segment_sum(weight_II, Ragged(lists.start, user_history.distinct[lists.index], len(weight_II)))
     weight_EI = weight_II if len(user_history.distinct) == len(weight_II) else weight_II[user_history.distinct]
     if len(lists.index) < DENSE_SHARE * lists.count * lists.width:
         return segment_sum(weight_EI, lists)

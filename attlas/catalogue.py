@@ -63,7 +63,7 @@ def _explains(model: Any) -> str:
         "attention": "attention over histories",
         "contribution": "contribution of each history item",
         "counterfactual": "counterfactual scores without each history item",
-        "features": "features, by what they add",
+        "features": "features by what they add",
         "pairs": "pairs of features, by what they add",
         "deletion": "deletion of each pair of features",
         "factors": "factors and biases, by what they add",

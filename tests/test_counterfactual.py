@@ -30,7 +30,7 @@ def asker_of(name: str, user: int = USER) -> Asker:
 def test_every_model_either_reads_solves_fits_or_scores_from_no_history():
     without = [name for name in MODELS if name not in (*READING, *SOLVING, *FITTING)]
     assert without == [name for name in MODELS if not reads_history(model_class(name))]
-    assert without == ["popularity", "biased_mf", "fm", "nfm", "deepfm", "afm"]
+    assert without == ["popularity", "biased_mf", "linear", "fm", "nfm", "deepfm", "afm"]
 
 
 @pytest.mark.parametrize("name", READING)

@@ -171,7 +171,7 @@ def test_an_explanation_is_ready_for_json():
     assert told["reasons"][1] == {"kind": "history", "reason": "Brazil", "weight": 0.246}
     assert told["sentence"] == "Contact: because of Alien, Brazil"
     assert [name for name, value in told.items() if value is None] == [
-        "explained", "rest", "audience", "pairs", "factors", "shifts", "neighbours", "ratings", "exposure",
+        "explained", "rest", "audience", "features", "pairs", "factors", "shifts", "neighbours", "ratings", "exposure",
     ]  # fmt: skip
 
 
@@ -209,7 +209,7 @@ def rest_of(name: str) -> float:
 @pytest.mark.parametrize("name", MODELS)
 def test_reasons_that_add_up_do_so_and_what_is_beside_them_is_known(name):
     found = fitted(name).explain("u4", "i4")
-    adds_up = found.method in ("contribution", "pairs", "factors", "windows")
+    adds_up = found.method in ("contribution", "features", "pairs", "factors", "windows")
     assert (found.rest is not None) == adds_up
     if adds_up:
         assert found.reasons["weight"].sum() + found.rest == pytest.approx(found.explained, rel=1e-5, abs=1e-5)

@@ -73,7 +73,7 @@ class Linear(nn.Module):
         return self._weights(fields, places).sum(-1)
 
     def _weights(self, fields: Fields, places: tuple[int, ...]) -> Tensor:
-        """The weights of the fields at these places, as far as they are read, [B, F]; a bag weighs the mean of what it holds."""
+        """What the fields at these places add, as far as they are read, [B, F]; a bag weighs the mean of what it holds."""
         if self.config.reads == "nothing":
             return self.bias.new_zeros(fields.index.shape)
         weight_E1: Tensor = self.weight

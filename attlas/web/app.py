@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from attlas.errors import AttlasError, UnknownId
 from attlas.recommender import Recommender
 from attlas.web import schemas
+from attlas.web.assets import add_page
 from attlas.web.docs import page_of
 from attlas.web.gate import Gate, Limits, refuse
 from attlas.web.served import Shelf
@@ -52,7 +53,7 @@ def create_app(
     Args:
         recommenders: what is served, by name; the first answers where a request names none.
         limits: what is allowed.
-        token: what every request must bring, but for /health and /ready; None for nothing.
+        token: what every request must bring, but for /health, /ready and the page's own files; None for nothing.
         hosts: the names by which a browser may call the service; None for any.
         log: told one line of JSON per request.
         when_ready: called once, when all that is made on first use has been made.
@@ -94,6 +95,7 @@ class Api:
         not_ready: dict[int | str, dict[str, Any]] = {503: {"model": schemas.State, "description": "Not yet."}}
         app.add_api_route("/ready", self.ready, response_model=schemas.State, responses=not_ready, tags=["state"])
         app.add_api_route("/docs", self.docs, include_in_schema=False)
+        add_page(app)
         asked: dict[str, tuple[Any, Any]] = {
             "/api/recommend": (self.recommend, schemas.Recommended),
             "/api/recommend-for": (self.recommend_for, schemas.RecommendedFor),

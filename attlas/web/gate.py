@@ -17,13 +17,15 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from attlas.web.assets import places
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-OPEN = ("/health", "/ready")
+OPEN = frozenset({"/health", "/ready", *(path for path, _ in places())})
 
 
 @dataclass(frozen=True)

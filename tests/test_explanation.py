@@ -198,6 +198,8 @@ def rest_of(name: str) -> float:
     match name:
         case "fism":
             return float(model.item_bias[4])
+        case "linear":
+            return float(model.bias)
         case "fm" | "afm":
             return float(model.factors.bias + model.factors(fitted(name).inputs.features.pairs(four, four)).linear())
         case "aimf":

@@ -245,10 +245,7 @@ class ExpoMF(nn.Module):
         self.item_embedding.weight[item] = self.solve(side)
 
     def attention(self, item: Tensor, user_history: History) -> dict[str, Tensor]:
-        """What each entry adds to the score of the one item, for the vector folded in from the one history, [T].
-
-        With A the normal matrix of its last round, that vector is the sum over the history of A^-1 beta_j.
-        """
+        """What each entry adds to the score of the vector folded in, the sum of A^-1 beta_j, A its last normal matrix, [T]."""
         side = self._before_the_last_round(user_history, self.item_embedding.weight, self.prior_I)
         normal_1P, _, penalty_1 = self.equations(side, slice(0, 1), torch.float64)
         towards_1D = ridge_packed(normal_1P, self.encode_item(item).double(), penalty_1)

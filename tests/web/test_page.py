@@ -118,6 +118,7 @@ def test_a_user_is_found_by_typing_and_their_list_is_that_of_recommend(visit: Vi
     visit.settled()
     assert titles_in(page) == runs["ease"].recommend(["m17"], 10)["title"].to_list()
     why = runs["ease"].explain("m17", runs["ease"].recommend(["m17"], 1)["item"][0], top=20)
+    page.locator(".reason").first.filter(has_text="because").wait_for()  # reasons come after the list
     assert f"{why.title}: {page.locator('.reason').first.inner_text()}" == why.sentence()
 
 

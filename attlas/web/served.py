@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -92,7 +91,6 @@ class Served:
 
     def recommend_for(self, history: Sequence[Id], k: int, **choices: Any) -> dict[str, Any]:
         """The k best items for a stranger, with the choices of ``Recommender.recommend_for``."""
-        self._refuse_unfit(self.recommender.recommend_for, choices)
         return self._from_frame(self.recommender.recommend_for(history, k, **choices))
 
     def similar(self, item: Id, k: int) -> dict[str, Any]:
@@ -106,15 +104,9 @@ class Served:
         return {"model": self.name, "way": way, "items": frame.select("rank", "item", "title", "score").to_dicts()}
 
     def explain(self, item: Id, user: Id | None = None, **choices: Any) -> dict[str, Any]:
-        """Why one item, with the choices of ``Recommender.explain``; those it does not have are refused."""
-        self._refuse_unfit(self.recommender.explain, choices)
+        """Why one item, with the choices of ``Recommender.explain``."""
         why = self.recommender.explain(user, item, **choices)
         return {"model": self.name, "sentence": why.sentence(), **why.to_dict()}
-
-    def _refuse_unfit(self, deed: Any, choices: Mapping[str, Any]) -> None:
-        for name in choices:
-            if name not in inspect.signature(deed).parameters:
-                raise ConfigError(f"{deed.__name__} takes no {name!r} here; leave it out")
 
     def history(self, user: Id, limit: int) -> dict[str, Any]:
         """What one user has chosen, the latest first where times are known."""
@@ -139,7 +131,6 @@ class Served:
         model, features = recommender.model, recommender.inputs.given_features
         fields = () if features is None else features.fields
         report = next(iter(recommender.card.get("reports") or ()), None)
-        takes_features = "features" in inspect.signature(recommender.recommend_for).parameters
         own = features.places("user")[0] if features is not None else -1
         of_user = [field for place, field in enumerate(fields) if field.role == "user" and place != own]
         return {
@@ -154,7 +145,7 @@ class Served:
             "strangers": way_of(model),
             "unknown": ["error", "popular"] if features is None else ["error", "popular", "learned"],
             "context": [_field(field) for field in fields if field.role == "context"],
-            "features": [_field(field) for field in of_user] if takes_features else [],
+            "features": [_field(field) for field in of_user],
             "measured": report and report["means"],
             "protocol": report and report["protocol"],
         }

@@ -26,7 +26,9 @@ from attlas.training.solvers import make_solver
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 quality: Any = importlib.import_module("quality")
+quality_cell: Any = importlib.import_module("quality_cell")
 results_page: Any = importlib.import_module("results_page")
+results_beside: Any = importlib.import_module("results_beside")
 
 TABLES: dict[str, Any] = {
     "title": "A club",
@@ -72,8 +74,8 @@ def cell(tmp_path: Path, given_files: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """EASE on four users, with folders of its own."""
     (tmp_path / "given").symlink_to(given_files)
     monkeypatch.setenv("ATTLAS_DATA", str(tmp_path))
-    monkeypatch.setattr(quality, "CELLS", tmp_path / "cells")
-    monkeypatch.setattr(quality, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(quality_cell, "CELLS", tmp_path / "cells")
+    monkeypatch.setattr(quality_cell, "RUNS", tmp_path / "runs")
     return quality.Cell("club", "ease", TABLES)
 
 
@@ -173,14 +175,14 @@ def test_shares_of_a_set_cut_its_rows(cell: Any, tmp_path: Path):
     lines = [f"{user},{item},1\n" for user in range(20) for item in range(user % 5, user % 5 + 10)]
     (tmp_path / "rows.csv").write_text("user,item,rating\n" + "".join(lines))
     data = {"source": "rows.csv", "split": "global-ratio", "test": 0.2, "valid": 0.08}
-    parts = quality.Cell("club", "ease", {**TABLES, "data": data}).split(quality.Teller())
+    parts = quality.Cell("club", "ease", {**TABLES, "data": data}).split(quality_cell.Teller())
     assert [len(part) for part in (parts.train, parts.valid, parts.test)] == [144, 16, 40]
 
 
 def test_shares_are_refused_for_files_that_are_split_already(cell: Any):
     data = {**TABLES["data"], "test": 0.2}
     with pytest.raises(ConfigError, match=r"is split already; leave \[data\] test out of club.toml"):
-        quality.Cell("club", "ease", {**TABLES, "data": data}).split(quality.Teller())
+        quality.Cell("club", "ease", {**TABLES, "data": data}).split(quality_cell.Teller())
 
 
 def test_a_cell_leaves_its_figures_its_trials_and_what_they_depend_on(cell: Any, asked: dict[str, Any]):
@@ -390,7 +392,7 @@ def test_the_page_says_whose_reasons_are_true_and_whose_are_not(tmp_path: Path, 
     reports = [report_of_reasons(*facts, agrees=agrees) for *facts, agrees in given]
     lines = [json.dumps({"data": "club", "report": report}) for report in reports]
     (tmp_path / "found.jsonl").write_text("\n".join(lines))
-    monkeypatch.setattr(results_page, "FAITHFULNESS", tmp_path / "found.jsonl")
+    monkeypatch.setattr(results_beside, "FAITHFULNESS", tmp_path / "found.jsonl")
     page: str = results_page.make_page({}, {})
     rows = {line.split(" | ")[0].strip("| "): line for line in page.splitlines() if line.startswith("| ")}
     assert rows["NAIS"] == ("| NAIS | attention | 50 | 0.30 (0.20 to 0.40) | 0.20 | 0.10 | 0.30 / 0.90 / 0.20 / 0.10 |")
@@ -402,5 +404,5 @@ def test_the_page_says_whose_reasons_are_true_and_whose_are_not(tmp_path: Path, 
 
 
 def test_where_no_reasons_were_measured_the_page_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(results_page, "FAITHFULNESS", tmp_path / "absent.jsonl")
+    monkeypatch.setattr(results_beside, "FAITHFULNESS", tmp_path / "absent.jsonl")
     assert "Not run." in results_page.make_page({}, {})

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from attlas.ops._numba.ridge import BLOCK, TINY, _add_normal, _add_own, _add_shared, _factorise, _substitute
+from attlas.ops._numba.ridge import BLOCK, _add_normal, _add_own, _add_shared, _descend, _factorise, _substitute
 
 LEAST = 1e-12  # a chance below this counts as this where its logarithm is taken
 
@@ -117,35 +117,6 @@ def solve_exactly(table_ED, start, index_T, weight_T, target_T, weighs, gram_RDD
                 else:
                     failed[thread] += 1
     return failed.sum()
-
-
-@njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
-def _descend(system, penalty, first, last, steps, x_D, scratch_3D):
-    """Conjugate gradients from x on, whose residual is the first of the scratch rows."""
-    table_ED, index_T, weight_T, target_T, gram_DD = system
-    residual_D, direction_D, applied_D = scratch_3D[0], scratch_3D[1], scratch_3D[2]
-    dim, zero, norm = len(x_D), x_D.dtype.type(0), x_D.dtype.type(0)
-    for k in range(dim):
-        direction_D[k] = residual_D[k]
-        norm += residual_D[k] * residual_D[k]
-    for _ in range(steps):
-        if norm < TINY:
-            break
-        for k in range(dim):
-            applied_D[k] = penalty * direction_D[k]
-        _add_shared(gram_DD, direction_D, applied_D)
-        _add_own(table_ED, index_T, weight_T, target_T, zero, first, last, direction_D, applied_D)
-        curvature, next_norm = zero, zero
-        for k in range(dim):
-            curvature += direction_D[k] * applied_D[k]
-        step = norm / curvature
-        for k in range(dim):
-            x_D[k] += step * direction_D[k]
-            residual_D[k] -= step * applied_D[k]
-            next_norm += residual_D[k] * residual_D[k]
-        for k in range(dim):
-            direction_D[k] = residual_D[k] + next_norm / norm * direction_D[k]
-        norm = next_norm
 
 
 @njit(cache=True, parallel=True, nogil=True, fastmath=True, error_model="numpy")

@@ -72,14 +72,11 @@ def _apply(system, penalty, scale, first, last, x_D, out_D):
 
 
 @njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
-def _solve(system, penalty, first, last, steps, x_D, scratch_3D):
-    """Conjugate gradients from x on, in place."""
+def _descend(system, penalty, first, last, steps, x_D, scratch_3D):
+    """Conjugate gradients from x on, in place; their residual is the first of the scratch rows."""
     residual_D, direction_D, applied_D = scratch_3D[0], scratch_3D[1], scratch_3D[2]
-    dim, zero, one = len(x_D), x_D.dtype.type(0), x_D.dtype.type(1)
-    _apply(system, penalty, one, first, last, x_D, applied_D)
-    norm = zero
+    dim, zero, norm = len(x_D), x_D.dtype.type(0), x_D.dtype.type(0)
     for k in range(dim):
-        residual_D[k] = -applied_D[k]
         direction_D[k] = residual_D[k]
         norm += residual_D[k] * residual_D[k]
     for _ in range(steps):
@@ -97,6 +94,16 @@ def _solve(system, penalty, first, last, steps, x_D, scratch_3D):
         for k in range(dim):
             direction_D[k] = residual_D[k] + next_norm / norm * direction_D[k]
         norm = next_norm
+
+
+@njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
+def _solve(system, penalty, first, last, steps, x_D, scratch_3D):
+    """The same from the residual of x."""
+    residual_D, applied_D = scratch_3D[0], scratch_3D[2]
+    _apply(system, penalty, x_D.dtype.type(1), first, last, x_D, applied_D)
+    for k in range(len(x_D)):
+        residual_D[k] = -applied_D[k]
+    _descend(system, penalty, first, last, steps, x_D, scratch_3D)
 
 
 @njit(cache=True, parallel=True, nogil=True, fastmath=True, error_model="numpy")

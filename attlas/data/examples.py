@@ -130,7 +130,7 @@ class ExampleInputs(Inputs):
         index_NF, value_NF, label_N = self._columns
         row_B = rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.device)
         value_BF = None if value_NF is None else value_NF[row_B]
-        return Fields(index_NF[row_B], value_BF, self.features.bags), label_N[row_B]
+        return Fields(index_NF[row_B], value_BF, self.features.bags_on(index_NF.device)), label_N[row_B]
 
 
 def inputs_of(train: Interactions | Examples, *, device: str | torch.device = "cpu") -> Inputs:

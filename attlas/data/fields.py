@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -74,8 +74,8 @@ class Fields:
 
     def to(self, device: torch.device) -> Fields:
         """The same on a device."""
-        bags = self.bags and Ragged(self.bags.start.to(device), self.bags.index.to(device), self.bags.width)
-        return Fields(self.index.to(device), None if self.value is None else self.value.to(device), bags)
+        value = None if self.value is None else self.value.to(device)
+        return Fields(self.index.to(device), value, None if self.bags is None else self.bags.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ class Features:
     bags: Ragged | None = None
     is_seen: np.ndarray | None = None
     tensors: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
-    made: dict[str, Fields] = field(default_factory=dict, init=False, repr=False)
+    made: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of_ids(cls, users: Vocabulary, items: Vocabulary) -> Features:
@@ -204,7 +204,7 @@ class Features:
             index_BF[:, places] = context.index
             if value_BF is not None and context.value is not None:
                 value_BF[:, places] = context.value
-        return Fields(index_BF, value_BF, self.bags if context is None else context.bags)
+        return Fields(index_BF, value_BF, self.bags_on(index_BF.device) if context is None else context.bags)
 
     def crossed(self, user_V: Tensor, context: Fields | None = None) -> Crossed:
         """Every asker's row with that of every item.
@@ -224,7 +224,17 @@ class Features:
         if "items" not in self.made or self.made["items"].index.device != device:
             item_I = torch.arange(len(self.item_index), device=device)
             self.made["items"] = _columns(self.pairs(torch.full_like(item_I, -1), item_I), self.places("item"))
-        return self.made["items"]
+        items: Fields = self.made["items"]
+        return items
+
+    def bags_on(self, device: torch.device) -> Ragged | None:
+        """What each bag holds, where rows lie; moved there once."""
+        if self.bags is None or self.bags.start.device == device:
+            return self.bags
+        if "bags" not in self.made or self.made["bags"].start.device != device:
+            self.made["bags"] = self.bags.to(device)
+        bags: Ragged = self.made["bags"]
+        return bags
 
     def _tensor(self, name: str, array: np.ndarray, like: Tensor) -> Tensor:
         if name not in self.tensors or self.tensors[name].device != like.device:

@@ -42,6 +42,10 @@ class Ragged:
         start = torch.arange(count + 1, device=device) * width
         return cls(start, torch.arange(width, device=device).repeat(count), width)
 
+    def to(self, device: torch.device) -> Ragged:
+        """The same on a device."""
+        return Ragged(self.start.to(device), self.index.to(device), self.width)
+
     @property
     def is_full(self) -> bool:
         """Whether every row lists every place."""

@@ -200,6 +200,16 @@ def test_rows_come_as_tensors_and_pairs_in_no_context():
     assert pair.value.tolist() == [[1, 1, 1, 1, 1]]
 
 
+def test_bags_lie_where_the_rows_do_and_are_moved_once():
+    inputs = ExampleInputs(table())
+    inputs.device = torch.device("meta")
+    fields, _ = inputs.rows(slice(0, 2))
+    again, _ = inputs.rows(slice(2, 4))
+    assert fields.bags is again.bags is not None
+    assert {part.device.type for part in (fields.index, fields.bags.start, fields.bags.index)} == {"meta"}
+    assert inputs.features.bags.start.device.type == "cpu"
+
+
 def test_what_is_said_of_the_moment_becomes_a_row_and_the_rest_is_unknown():
     rows = read_examples(pl.DataFrame(TABLE), Layout(numbers=("price",), bags=("genres",)))
     fields, unknown = in_context(rows.features, {"hour": "8", "price": 4, "genres": ["love"]}, 2)

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 import attlas
 from attlas.data.inputs import History, Inputs, Sizes
 from attlas.models.fawmf import FAWMF
-from attlas.models.fawmf_solvers import FBGD, Alternating
+from attlas.models.fawmf_solvers import FBGD, Alternating, _adam
 from attlas.models.ials import IALS
 from attlas.ops.exposure import exposed_error, mixed_grams
 from tests.toy import chosen_by, fitted, two_tastes
@@ -351,6 +351,15 @@ def test_a_solver_goes_on_from_its_state_with_the_same_bits():
     for _ in range(2):
         second.epoch(resumed, inputs, np.random.default_rng(1))
     assert torch.equal(resumed.exposure_table, straight.exposure_table)
+
+
+def test_what_adam_remembered_follows_its_weight_to_another_device():
+    moments: dict[str, Any] = {}
+    _adam(torch.zeros(3, 2), torch.ones(3, 2), moments, "table", 0.1)
+    weight = torch.zeros(3, 2, device="meta")
+    _adam(weight, torch.ones_like(weight), moments, "table", 0.1)
+    assert {moments[f"table/{part}"].device.type for part in ("first", "second")} == {"meta"}
+    assert moments["table/step"].item() == 2
 
 
 def test_a_learned_prior_moves_and_one_that_is_given_does_not():

@@ -30,7 +30,7 @@ class Exposure:
     """Whether the user came across the item at all, apart from whether they like it.
 
     Attributes:
-        chance: that they came across it, 0 to 1.
+        chance: that they came across it, 0 to 1; 1 for what they chose.
         preference: how much they like it, were it seen, about 0 to 1.
         communities: one row per community, the user's own first: community, membership (which sum to 1), exposure (how
             likely its members come across the item); no row of a model that knows none.

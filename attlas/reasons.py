@@ -226,13 +226,15 @@ def _beside(scorer: Scorer, made: Made, asker: Asker, item: int, top: int | None
     """What goes with any reasons: whether the item was come across, and what each latent dimension adds."""
     model, user, target = scorer.model, made["user"], made["item"]
     found: Made = {"factors": _factors(scorer, made, top)}
+    is_chosen = item in asker.chosen.indices
     if isinstance(model, Exposing):
         share_C, exposure_C = model.communities(user)[0].cpu().numpy(), model.exposure(target)[0].cpu().numpy()
         order = np.argsort(-share_C, kind="stable")
         told = {"community": order, "membership": share_C[order].astype(float), "exposure": exposure_C[order].astype(float)}
-        found["exposure"] = Exposure(float(share_C @ exposure_C), float(model.preference(user, target)[0]), pl.DataFrame(told))
+        chance = 1.0 if is_chosen else float(share_C @ exposure_C)
+        found["exposure"] = Exposure(chance, float(model.preference(user, target)[0]), pl.DataFrame(told))
     elif isinstance(model, Noticing):
-        chance = 1.0 if item in asker.chosen.indices else float(model.exposure(user, target)[0])
+        chance = 1.0 if is_chosen else float(model.exposure(user, target)[0])
         schema = {"community": pl.Int64, "membership": pl.Float64, "exposure": pl.Float64}
         found["exposure"] = Exposure(chance, float(model.preference(user, target)[0]), pl.DataFrame(schema=schema))
     return found

@@ -294,9 +294,16 @@ def test_windows_name_the_shift_the_neighbour_and_the_ratings_that_add_most():
     assert f"those of {found.neighbours['user'][0]}, " in found.sentence()
 
 
-def test_an_item_that_a_user_chose_was_come_across_and_expomf_says_how_likely_any_other_was():
+@pytest.mark.parametrize("name", ["fawmf", "expomf"])
+def test_an_item_that_somebody_chose_was_come_across(name):
+    found = fitted(name).explain("u4", "i6")
+    assert found.exposure.chance == 1.0
+    assert "never came across" not in found.sentence()
+    assert fitted(name).explain(None, "i6", history=["i2", "i6"]).exposure.chance == 1.0
+
+
+def test_expomf_says_how_likely_an_item_that_was_not_chosen_was_come_across():
     made = fitted("expomf")
-    assert made.explain("u4", "i6").exposure.chance == 1.0
     chance = made.model.exposure(torch.tensor([4]), torch.tensor([4])).item()
     assert made.explain("u4", "i4").exposure.chance == pytest.approx(chance)
     assert 0 < chance < 1

@@ -72,7 +72,7 @@ class AFM(nn.Module):
                 ``none``, all weights 1, which is what the authors' code has done since 2018.
             dropout: the share that training drops of what ``dropout_place`` says.
             dropout_place: the ``pooled`` vector, as in the code, or each product of a pair before both its uses, ``pairs``.
-            attention_dropout: the share of the weights that training drops.
+            attention_dropout: the share of the learned weights that training drops.
             l2: on W alone, added to the mean loss of a batch.
             projection: whether p is ``learned`` or stays ``fixed``.
             projection_start: every entry of p at the start.
@@ -92,6 +92,13 @@ class AFM(nn.Module):
         projection_start: float = 1.0
         pretraining: Literal["copy", "preserve"] = "copy"
         stddev: float = Field(default=0.01, gt=0)
+
+        def __post_init__(self) -> None:
+            if self.attention_dropout and self.attention in ("uniform", "none"):
+                raise ConfigError(
+                    f"attention_dropout = {self.attention_dropout} drops learned weights, and attention = {self.attention!r} "
+                    "has none; leave it out"
+                )
 
     search_space: ClassVar[Space] = {
         "model.embedding_dim": Choice((16, 64, 256)),
@@ -126,10 +133,10 @@ class AFM(nn.Module):
     def _attended(self, entries: Entries, fields: Fields) -> Tensor:
         """p . z, [B]; only where z itself is dropped from is it built."""
         drops = self.training and self.config.dropout > 0
-        if self.config.attention in ("uniform", "none"):
-            return self.dropout(entries.pairs() * self._equal_weight(entries.index.shape[1])) @ self.projection
         if drops and self.config.dropout_place == "pairs":
             return self._with_dropped_products(entries, fields)
+        if not self.attends:
+            return self.dropout(entries.pairs() * self._equal_weight(entries.index.shape[1])) @ self.projection
         weight_BP, score_BP = self._weigh(entries, fields)
         weight_BP = self.attention_dropout(weight_BP)
         if drops:
@@ -149,7 +156,7 @@ class AFM(nn.Module):
     def weigh_pairs(self, fields: Fields) -> tuple[Tensor, Tensor]:
         """a_ij and s_ij of every pair, [B, P] each; their product is what the pair adds to the score."""
         entries = self.factors(fields)
-        if self.config.attention in ("network", "free"):
+        if self.attends:
             return self._weigh(entries, fields)
         pairs, none = distinct_pairs(entries.index), self.projection.new_empty(0)
         _, score_N = judge_pairs(entries.vector, pairs.one, pairs.other, self.key, none, none, self.projection)
@@ -187,10 +194,12 @@ class AFM(nn.Module):
         ends = (index_BF[:, place_P].flatten() for place_P in (one_P, other_P))
         one_TD, other_TD = (vector_ED.index_select(0, end_T) for end_T in ends)
         product_BPD = self.dropout(one_TD * other_TD).view(len(index_BF), len(one_P), -1)
+        score_BP = product_BPD @ self.projection
+        if not self.attends:
+            return self._equal_weight(index_BF.shape[1]) * score_BP.sum(-1)
         if logit_BP is None:
             logit_BP = (product_BPD @ self.key + self.bias).relu() @ self.query
-        weight_BP = self.attention_dropout(logit_BP.softmax(-1))
-        return (weight_BP * (product_BPD @ self.projection)).sum(-1)
+        return (self.attention_dropout(logit_BP.softmax(-1)) * score_BP).sum(-1)
 
     def penalise(self, fields: Fields) -> Tensor:
         """l2 |W|^2."""
@@ -202,7 +211,7 @@ class AFM(nn.Module):
         if self.config.attention == "free":
             return torch.stack([self(fields.rows(v)) for v in range(len(fields.asker))])
         linear_VI = (self.factors.bias + asker.linear())[:, None] + item.linear()
-        if self.config.attention in ("uniform", "none"):
+        if not self.attends:
             equal = self._equal_weight(len(fields.asker_place) + len(fields.item_place))
             inside_V, inside_I = (half.pairs() @ self.projection for half in (asker, item))
             return linear_VI + equal * (inside_V[:, None] + inside_I + (asker.sums() * self.projection) @ item.sums().T)

@@ -235,6 +235,25 @@ def test_dropping_from_every_product_drops_before_both_uses(monkeypatch):
         assert_close(fast, slow)
 
 
+@pytest.mark.parametrize(("attention", "weight"), [("uniform", 1 / 6), ("none", 1.0)])
+def test_equal_weights_too_have_every_product_dropped_from_where_that_is_the_place(attention, weight, monkeypatch):
+    monkeypatch.setattr("attlas.models.afm.PRODUCT_FLOATS", 200)
+    model, fields = one_of(attention=attention, dropout=0.5, dropout_place="pairs").train(), random_rows(SHAPE.fields, 40)
+    seen = []
+    model.dropout.register_forward_hook(lambda _, given, out: seen.append(tuple(given[0].shape)))
+    model(fields)
+    assert [sum(rows for rows, _ in seen), {dim for _, dim in seen}] == [40 * 6, {6}]  # six pairs a row, six dimensions
+    model.dropout = Mask(1, 0, 1, 1, 0, 1)
+    kept = model.dropout(literal_products(model, fields)[1]).sum(1)
+    by_hand = model.factors.bias + literal_products(model, fields)[0] + weight * kept @ model.projection
+    assert_close(model(fields), by_hand)
+
+
+def test_dropping_from_weights_that_are_not_learned_is_refused():
+    with pytest.raises(ConfigError, match="drops learned weights, and attention = 'uniform' has none; leave it out"):
+        AFM.Config(attention="uniform", attention_dropout=0.3)
+
+
 def test_a_bag_meets_other_features_as_the_mean_of_what_it_holds():
     model, fields = one_of(), with_bags(random_rows(SHAPE.fields, 12), [[12], [12, 13]], 14)
     assert_close(model(fields), literal(model, fields))

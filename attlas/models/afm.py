@@ -249,8 +249,10 @@ class AFM(nn.Module):
         """
         theirs = getattr(part, "factors", None)
         if not isinstance(theirs, Factors) or theirs.vector.shape != self.factors.vector.shape:
-            size = self.config.embedding_dim
-            raise ConfigError(f"AFM begins with an FM of the same fields and embedding_dim = {size}; got {type(part).__name__}")
+            wanted, came = self.factors.vector.shape, type(part).__name__
+            if isinstance(theirs, Factors):
+                came += f", {len(theirs.vector):,} features of {theirs.vector.shape[1]}"
+            raise ConfigError(f"AFM begins with an FM of embedding_dim = {wanted[1]} and {wanted[0]:,} features; got {came}")
         self.factors.load_state_dict(theirs.state_dict())
         if self.config.pretraining == "preserve":
             pairs = len(self.field_sizes) * (len(self.field_sizes) - 1) // 2

@@ -362,8 +362,10 @@ def test_a_start_by_copying_takes_the_tables_alone():
 
 
 def test_a_start_of_another_size_is_refused():
-    with pytest.raises(ConfigError, match="embedding_dim = 6; got FM"):
+    with pytest.raises(ConfigError, match="embedding_dim = 6 and 14 features; got FM, 14 features of 5"):
         one_of().fuse(FM(SHAPE, FM.Config(embedding_dim=5)))
+    with pytest.raises(ConfigError, match=r"and 14 features; got Mask$"):
+        one_of().fuse(Mask())
 
 
 def test_the_largest_tensor_of_a_step_grows_with_the_chunk_and_not_with_the_pairs(monkeypatch):

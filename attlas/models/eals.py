@@ -12,7 +12,8 @@ The objective is a squared error over all cells; a sweep moves each coordinate t
     L = sum over observed of w_ui (1 - p_u . q_i)^2 + sum over the others of c_i (p_u . q_i)^2 + lambda (|P|^2 + |Q|^2)
     c_i = c_0 f_i^alpha / sum_j f_j^alpha, f_i the share of the interactions that item i has
 
-Shapes: B pairs, D embedding, T interactions, N new ones, F first chosen items, U users, I items, V users asked about.
+Shapes: B pairs, D embedding, T interactions, N new ones, P distinct among them, F first chosen items, U users, I items,
+V users asked about.
 """
 
 from __future__ import annotations
@@ -169,7 +170,7 @@ class EALS(nn.Module):
         entry_N = by_user.find(user_N, item_N)
         if unknown := int((entry_N < 0).sum()):
             raise DataError(f"{unknown:,} of {len(new):,} new rows are not in the data; pass all that is known by now")
-        self._grow(data, item_N)
+        self._grow(data, by_user.index[torch.unique(entry_N)])
         weight_I = self.missing_weight_I
         user_click_T, item_click_T = weight_I.new_ones(2, len(by_user.index))
         user_click_T[entry_N] = self.config.new_weight
@@ -184,13 +185,17 @@ class EALS(nn.Module):
         for table, found in zip(tables, moved, strict=True):
             table.copy_(found)
 
-    def _grow(self, data: Inputs, item_N: Tensor) -> None:
-        """Rows for whoever has come since; a start and a missing weight for items that nobody had chosen."""
+    def _grow(self, data: Inputs, item_P: Tensor) -> None:
+        """Rows for whoever has come since; a start and a missing weight for items that nobody had chosen.
+
+        Args:
+            item_P: the item of each new pair; pairs that came several times stand there once, as in the lists.
+        """
         self.user_embedding = grown(self.user_embedding, data.sizes.num_users)
         self.item_embedding = grown(self.item_embedding, data.sizes.num_items)
         more = data.sizes.num_items - len(self.missing_weight_I)
         self.missing_weight_I = torch.cat([self.missing_weight_I, self.missing_weight_I.new_zeros(more)])
-        new_I = torch.bincount(item_N, minlength=len(self.missing_weight_I))
+        new_I = torch.bincount(item_P, minlength=len(self.missing_weight_I))
         first_F = ((new_I > 0) & (new_I == data.item_lists.length)).nonzero().squeeze(-1)
         self.missing_weight_I[first_F] = self.config.missing_weight
         draw = torch.Generator().manual_seed(len(data.train))

@@ -261,6 +261,15 @@ def test_new_users_and_items_enter_with_vectors_and_the_mean_missing_weight():
     assert model.item_embedding.weight[7].tolist() == [0.0] * 4
 
 
+def test_a_pair_that_is_told_of_twice_brings_its_item_to_life():
+    model, inputs = of(chosen_by([[0, 1], [0, 1]], 2), embedding_dim=4, missing_weight=0.2)
+    SWEEP.epoch(model, inputs, np.random.default_rng(1))
+    grown = chosen_by([[0, 1], [0, 1], [2]], 3)
+    model.update(Inputs(grown), grown.take(np.repeat(np.flatnonzero(grown.item == 2), 2)))
+    assert model.missing_weight_I[2] == 0.2
+    assert model(torch.tensor([2]), torch.tensor([2])).item() > 0.0
+
+
 def test_the_same_update_gives_the_same_bits():
     first, second = streamed(), streamed()
     for model, _, inputs, new in (first, second):

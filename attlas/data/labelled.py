@@ -28,7 +28,8 @@ from attlas.errors import DataError
 LIBFM = (".libfm", ".libsvm", ".svm")
 PARTS = {"train": ("train",), "valid": ("validation", "valid", "val"), "test": ("test",)}
 TABLES = (".csv", ".tsv", ".parquet", *LIBFM)
-LABEL = "label"
+LABEL = "label"  # what their column is called where nobody says
+OWN = "\nlabel"  # what it is called inside, where no field can be
 WEIGHT = "\n"  # behind a field's name, the column of its values
 
 
@@ -138,7 +139,7 @@ def _frame_of(source: Any, layout: Layout) -> pl.DataFrame:
     table = open_table(source, layout.separator, lambda first: None)
     label = find_column(layout.label, table.names, table.source, "the label")
     fields = [find_column(name, table.names, table.source, "a field") for name in layout.fields]
-    return table.take([label, *(fields or [name for name in table.names if name != label])]).rename({label: LABEL})
+    return table.take([label, *(fields or [name for name in table.names if name != label])]).rename({label: OWN})
 
 
 def _libfm(path: Path, layout: Layout) -> pl.DataFrame:
@@ -150,7 +151,7 @@ def _libfm(path: Path, layout: Layout) -> pl.DataFrame:
     names = [*layout.fields] or [f"field_{place}" for place in range(1, width)]
     if len(names) != width - 1:
         raise DataError(f"{path.name} has {width - 1} fields on its first line, and {len(names)} names were given for them")
-    wide = [LABEL, *names]
+    wide = [OWN, *names]
     try:
         frame = pl.read_csv(
             io.BytesIO(whole(content)), separator=" ", has_header=False, new_columns=wide, infer_schema=False, quote_char=None
@@ -162,12 +163,12 @@ def _libfm(path: Path, layout: Layout) -> pl.DataFrame:
     cut = {name: frame[name].str.split_exact(":", 1) for name in names}
     value = {f"{name}{WEIGHT}": column.struct.field("field_1") for name, column in cut.items()}
     weighed = [column.alias(name) for name, column in value.items() if not (column == "1").all()]
-    return pl.DataFrame([frame[LABEL], *(column.struct.field("field_0").alias(name) for name, column in cut.items()), *weighed])
+    return pl.DataFrame([frame[OWN], *(column.struct.field("field_0").alias(name) for name, column in cut.items()), *weighed])
 
 
 def _understood(frame: pl.DataFrame, layout: Layout, source: str, train_rows: int) -> Examples:
     """All rows, whose buckets and scales are those of the training rows that stand first."""
-    names = [name for name in frame.columns if name != LABEL and not name.endswith(WEIGHT)]
+    names = [name for name in frame.columns if name != OWN and not name.endswith(WEIGHT)]
     columns: list[Column] = []
     for name, role in _roles(names, layout, source).items():
         wanted = Field(name, Vocabulary([]), role, layout.kind(name))
@@ -175,7 +176,7 @@ def _understood(frame: pl.DataFrame, layout: Layout, source: str, train_rows: in
         if f"{name}{WEIGHT}" in frame.columns:
             column = column._replace(value=numbers_of(frame[f"{name}{WEIGHT}"]))
         columns.append(column)
-    return assembled(columns, _labels(frame[LABEL], source))
+    return assembled(columns, _labels(frame[OWN].alias(layout.label), source))
 
 
 def _roles(names: Sequence[str], layout: Layout, source: str) -> dict[str, Role]:

@@ -80,6 +80,15 @@ def test_buckets_are_cut_at_the_quantiles_and_named_by_their_ends():
     assert (rows.index[:, 2] - rows.features.first[2]).tolist() == [0, 0, 1, 1]
 
 
+def test_a_column_called_label_beside_the_chosen_one_is_a_field():
+    frame = pl.DataFrame(TABLE).with_columns(clicked=1 - pl.col("label"))
+    rows = read_examples(frame, Layout(label="clicked", bags=("genres",)))
+    assert rows.features.names == ("user", "item", "hour", "price", "genres", "label")
+    assert rows.label.tolist() == [0, 1, 0, 0]
+    with pytest.raises(DataError, match="column 'clicked' has cells such as 'no'; expected numbers"):
+        read_examples(frame.with_columns(clicked=pl.lit("no")), Layout(label="clicked", bags=("genres",)))
+
+
 def test_missing_cells_are_unknown():
     frame = pl.DataFrame(TABLE).with_columns(
         hour=pl.Series([8, None, 20, 8]), price=pl.Series([1.0, 3.0, None, 2.0]), genres=pl.Series(["war", "", None, "love"])

@@ -151,19 +151,35 @@ def _libfm(path: Path, layout: Layout) -> pl.DataFrame:
     names = [*layout.fields] or [f"field_{place}" for place in range(1, width)]
     if len(names) != width - 1:
         raise DataError(f"{path.name} has {width - 1} fields on its first line, and {len(names)} names were given for them")
-    wide = [OWN, *names]
+    wide, text = [OWN, *names], io.BytesIO(_evenly(whole(content)))
     try:
-        frame = pl.read_csv(
-            io.BytesIO(whole(content)), separator=" ", has_header=False, new_columns=wide, infer_schema=False, quote_char=None
-        )
+        frame = pl.read_csv(text, separator=" ", has_header=False, new_columns=wide, infer_schema=False, quote_char=None)
     except UNREADABLE as error:
         raise DataError(f"{path.name} has lines of more than {width} cells; expected one feature for each field") from error
     if sum(frame.null_count().row(0)):
         raise DataError(f"{path.name} has lines of fewer than {width} cells; expected one feature for each field")
     cut = {name: frame[name].str.split_exact(":", 1) for name in names}
-    value = {f"{name}{WEIGHT}": column.struct.field("field_1") for name, column in cut.items()}
-    weighed = [column.alias(name) for name, column in value.items() if not (column == "1").all()]
+    value = {name: column.struct.field("field_1") for name, column in cut.items()}
+    weighed = [_values(cells, name, path.name) for name, cells in value.items() if not (cells == "1").all(ignore_nulls=False)]
     return pl.DataFrame([frame[OWN], *(column.struct.field("field_0").alias(name) for name, column in cut.items()), *weighed])
+
+
+def _evenly(content: bytes) -> bytes:
+    """The lines of libFM text with one blank between cells and none elsewhere, which is how most files come."""
+    odd = (b"\t", b"  ", b" \n", b" \r", b"\n ")
+    if not (content.startswith(b" ") or content.endswith(b" ") or any(part in content for part in odd)):
+        return content
+    return b"".join(b" ".join(line.split()) + b"\n" for line in content.splitlines() if line.strip())
+
+
+def _values(cells: pl.Series, name: str, source: str) -> pl.Series:
+    """What the features of one field of libFM text are multiplied by, as a column for it."""
+    value = numbers_of(cells.alias(name))
+    if len(odd := np.flatnonzero(~np.isfinite(value))):
+        raise DataError(
+            f"{source}: field {name!r} has no number behind its colon in row {odd[0] + 1:,}; expected feature:value everywhere"
+        )
+    return pl.Series(f"{name}{WEIGHT}", value)
 
 
 def _understood(frame: pl.DataFrame, layout: Layout, source: str, train_rows: int) -> Examples:
@@ -174,7 +190,7 @@ def _understood(frame: pl.DataFrame, layout: Layout, source: str, train_rows: in
         wanted = Field(name, Vocabulary([]), role, layout.kind(name))
         column = encoded(frame[name], wanted, train_rows, buckets=(layout.buckets or {}).get(name, 1))
         if f"{name}{WEIGHT}" in frame.columns:
-            column = column._replace(value=numbers_of(frame[f"{name}{WEIGHT}"]))
+            column = column._replace(value=frame[f"{name}{WEIGHT}"].to_numpy())
         columns.append(column)
     return assembled(columns, _labels(frame[OWN].alias(layout.label), source))
 

@@ -133,6 +133,31 @@ def test_values_of_libfm_text_weigh_their_features(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "1 0:1 7:1 \n0 1:1 8:1 \n",
+        "1 0:1 7:1\n0 1:1 8:1 \n",
+        "1 0:1 7:1\n 0 1:1 8:1",
+        "1\t0:1  7:1\r\n0 1:1 8:1\r\n",
+        "1 0:1 7:1\n \n0 1:1 8:1\n",
+    ],
+)
+def test_blanks_of_libfm_text_may_be_many_and_stand_at_both_ends_of_a_line(text, tmp_path):
+    rows = read_examples(write(tmp_path / "rows.libfm", text))
+    assert rows.label.tolist() == [1, 0]
+    assert rows.value is None
+    assert [rows.features.said(index) for index in rows.index] == [["0", "7"], ["1", "8"]]
+
+
+@pytest.mark.parametrize("value", ["0.5", "1"])
+@pytest.mark.parametrize("cell", ["7", "7:", "7:nan"])
+def test_a_feature_without_a_value_is_refused(cell, value, tmp_path):
+    lines = [f"1 0:1 8:{value}"] * 60 + [f"0 1:1 {cell}"]
+    with pytest.raises(DataError, match="field 'field_2' has no number behind its colon in row 61"):
+        read_examples(write(tmp_path / "rows.libfm", "\n".join(lines) + "\n"))
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("1 0:1 7:1\n1 0:1 7:1 9:1\n", "lines of more than 3 cells"),

@@ -48,8 +48,13 @@ def encoded(cells: pl.Series, field: Field, train_rows: int, *, buckets: int = 1
         cells: of any type that its kind can be read from.
         field: its name, role and kind.
         buckets: how many, of that kind; fewer where many numbers are equal.
+
+    Raises:
+        DataError: the cells are not what the kind of the field says.
     """
     if field.kind == "category":
+        _refuse_fractions(cells, field)
+        cells = cells.cast(pl.String) if cells.dtype == pl.Boolean else cells
         noun = field.role if field.name == field.role else field.name
         found = read_ids(cells, field.name, is_text=cells.dtype == pl.String)
         place = np.where(found.place < 0, len(found.known), found.place).astype(np.int64)
@@ -65,6 +70,14 @@ def encoded(cells: pl.Series, field: Field, train_rows: int, *, buckets: int = 1
         return _scaled(number, replace(field, known=known, centre=float(trained.mean()), spread=float(trained.std()) or 1.0))
     edges = tuple(np.unique(np.quantile(trained, np.arange(1, buckets) / buckets)).tolist())
     return _in_buckets(number, replace(field, known=Vocabulary(_bucket_names(edges), noun=field.name), edges=edges))
+
+
+def _refuse_fractions(cells: pl.Series, field: Field) -> None:
+    if cells.dtype.is_float() and (cells.drop_nulls().drop_nans() % 1 != 0).any():
+        raise DataError(
+            f"field {field.name!r} holds numbers with fractions; expected categories, text or whole numbers; a number is named "
+            "among numbers or buckets"
+        )
 
 
 def _scaled(number: np.ndarray, field: Field) -> Column:
@@ -222,6 +235,8 @@ def _placed(features: Features, place: int, said: Any) -> tuple[int, float, list
         number = numbers_of(pl.Series(field.name, [said], strict=False))
         made = _scaled(number, field) if field.kind == "number" else _in_buckets(number, field)
         return first + int(made.place[0]), 1.0 if made.value is None else float(made.value[0]), []
+    if isinstance(said, bool | np.bool_):
+        said = str(said).lower()  # as polars spells it
     parts = said.split(BETWEEN) if field.kind == "bag" and isinstance(said, str) else said
     wanted = field.known.find(parts if isinstance(parts, list | tuple) else [parts])
     seen = [at for at in (first + wanted[wanted >= 0]).tolist() if features.is_seen is None or features.is_seen[at]]

@@ -89,6 +89,23 @@ def test_a_column_called_label_beside_the_chosen_one_is_a_field():
         read_examples(frame.with_columns(clicked=pl.lit("no")), Layout(label="clicked", bags=("genres",)))
 
 
+def test_yes_and_no_are_categories():
+    frame = pl.DataFrame(TABLE).with_columns(weekend=pl.Series([True, False, None, True]))
+    rows = read_examples(frame, Layout(bags=("genres",)))
+    place = rows.features.place_of("weekend")
+    assert [rows.features.said(index)[place] for index in rows.index] == ["true", "false", "unknown", "true"]
+    for yes in (True, np.True_, "true"):
+        fields, unknown = in_context(rows.features, {"weekend": yes}, 1)
+        assert "weekend" not in unknown
+        assert rows.index[0, place] in fields.index[0].tolist()
+
+
+def test_numbers_with_fractions_are_told_where_to_go():
+    frame = pl.DataFrame(TABLE).with_columns(price=pl.Series([1.5, 3.0, None, float("nan")]))
+    with pytest.raises(DataError, match=r"field 'price' holds numbers with fractions; .* named among numbers or buckets"):
+        read_examples(frame, Layout(bags=("genres",)))
+
+
 def test_missing_cells_are_unknown():
     frame = pl.DataFrame(TABLE).with_columns(
         hour=pl.Series([8, None, 20, 8]), price=pl.Series([1.0, 3.0, None, 2.0]), genres=pl.Series(["war", "", None, "love"])

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from attlas.data.examples import Examples, parts_by_ratio
 from attlas.data.interactions import Interactions
-from attlas.data.labelled import LABEL, Layout, given_examples, is_libfm, read_examples, read_parts, read_together
+from attlas.data.labelled import LABEL, Layout, given_examples, is_libfm, read_by_ratio, read_parts, read_together
 from attlas.data.readers import read
 from attlas.data.split import Split, looks_like_split, read_split
 from attlas.data.split import split as split_by
@@ -123,9 +123,12 @@ def _load_examples(config: DataConfig, data: Any) -> tuple[Split, list[str]]:
     else:
         if config.split not in ("auto", "global-ratio"):
             raise ConfigError(f"[data] split = {config.split!r} is for interactions; labelled rows split by 'global-ratio'")
-        rows = data if isinstance(data, Examples) else read_examples(config.source if data is None else data, layout)
         share = {"valid": 0.0} if config.validation == "none" else {}
-        train, valid, test = parts_by_ratio(rows, seed=config.seed, **share)
+        if isinstance(data, Examples):
+            train, valid, test = parts_by_ratio(data, seed=config.seed, **share)
+        else:
+            source = config.source if data is None else data
+            train, valid, test = read_by_ratio(source, layout, seed=config.seed, **share)
         code = "global-ratio"
     unknown = [int((part.index == part.features.unknown).sum()) for part in (train, test)]
     said += [f"fields {', '.join(f'{one.name} ({one.role}, {len(one.known):,})' for one in train.features.fields)}"]

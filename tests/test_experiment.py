@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 import attlas
+from attlas.data.examples import parts_by_ratio
 from attlas.data.interactions import Interactions
+from attlas.data.labelled import Layout, read_by_ratio, read_examples
 from attlas.errors import ArtefactError, AttlasError, ConfigError
 from attlas.experiment import Experiment, read_toml, recall, remember, versions
 from attlas.loading import DataConfig, load_split
@@ -171,6 +174,16 @@ def test_without_validation_all_but_the_test_part_is_trained_on(club: Any) -> No
     made, said = load_split(DataConfig(validation="none"), club.interactions)
     assert (made.valid, len(made.train), len(made.test)) == (None, 810, 90)
     assert said[-1] == "split global-time (chosen since times are known): 810 rows train, 0 validation, 90 test"
+
+
+def test_labelled_rows_in_one_table_get_the_buckets_of_their_training_part() -> None:
+    rng = np.random.default_rng(1)
+    columns = {name: rng.integers(0, 5, 100) for name in ("user", "item")}
+    table = pl.DataFrame({**columns, "age": rng.random(100), "label": rng.integers(0, 2, 100)})
+    made, _ = load_split(DataConfig(label="label", buckets={"age": 3}, seed=3), table)
+    layout = Layout(buckets={"age": 3})
+    assert made.train.fingerprint == read_by_ratio(table, layout, seed=3)[0].fingerprint
+    assert made.train.fingerprint != parts_by_ratio(read_examples(table, layout), seed=3)[0].fingerprint
 
 
 def test_rows_that_a_split_drops_are_told(tmp_path: Path) -> None:

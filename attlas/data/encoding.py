@@ -41,12 +41,13 @@ class Column(NamedTuple):
     value: np.ndarray | None = None
 
 
-def encoded(cells: pl.Series, field: Field, train_rows: int, *, buckets: int = 1) -> Column:
-    """A column, by the kind of its field; buckets and scales are those of the first ``train_rows`` cells.
+def encoded(cells: pl.Series, field: Field, is_train_N: np.ndarray, *, buckets: int = 1) -> Column:
+    """A column, by the kind of its field.
 
     Args:
         cells: of any type that its kind can be read from.
         field: its name, role and kind.
+        is_train_N: which cells buckets and scales are made of.
         buckets: how many, of that kind; fewer where many numbers are equal.
 
     Raises:
@@ -62,7 +63,7 @@ def encoded(cells: pl.Series, field: Field, train_rows: int, *, buckets: int = 1
     if field.kind == "bag":
         return _bags(cells, field)
     number = numbers_of(cells)
-    trained = number[:train_rows][np.isfinite(number[:train_rows])]
+    trained = number[is_train_N & np.isfinite(number)]
     if not len(trained):
         raise DataError(f"field {field.name!r} holds no number in training; expected some, or leave it a category")
     if field.kind == "number":
@@ -122,8 +123,12 @@ def numbers_of(cells: pl.Series) -> np.ndarray:
     return number.fill_null(np.nan).to_numpy(writable=True)
 
 
-def assembled(columns: Sequence[Column], label: np.ndarray) -> Examples:
-    """The columns of all fields side by side, the first of a role being the user or the item itself."""
+def assembled(columns: Sequence[Column], label: np.ndarray, is_train_N: np.ndarray) -> Examples:
+    """The columns of all fields side by side, the first of a role being the user or the item itself.
+
+    Args:
+        is_train_N: which rows say what is known of users and items; the others speak of those alone whom these have not.
+    """
     fields = tuple(column.field for column in columns)
     first = np.cumsum([0, *(field.size for field in fields)])
     lists: list[list[int]] = []
@@ -136,21 +141,27 @@ def assembled(columns: Sequence[Column], label: np.ndarray) -> Examples:
     value_NF = np.stack([ones_N if column.value is None else column.value for column in columns], axis=1).astype(np.float32)
     weighs = any(column.value is not None for column in columns)
     bags = Ragged.of(lists, int(first[-1])) if lists else None
-    halves = {role: _of_role(role, fields, index_NF, value_NF if weighs else None, first) for role in ("user", "item")}
+    table = index_NF, value_NF if weighs else None, is_train_N
+    halves = {role: _of_role(role, fields, *table, first) for role in ("user", "item")}
     (user_index, user_value), (item_index, item_value) = halves.values()
     features = Features(fields, user_index, item_index, user_value, item_value, bags)
     return Examples(features, index_NF, label, value_NF if weighs else None)
 
 
 def _of_role(
-    role: Role, fields: Sequence[Field], index_NF: np.ndarray, value_NF: np.ndarray | None, first: np.ndarray
+    role: Role,
+    fields: Sequence[Field],
+    index_NF: np.ndarray,
+    value_NF: np.ndarray | None,
+    is_train_N: np.ndarray,
+    first: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The features and values of every user or item."""
     places = [place for place, field in enumerate(fields) if field.role == role]
     own, count = places[0], len(fields[places[0]].known)
-    id_N = index_NF[:, own] - first[own]
-    index = of_each(index_NF, id_N, places, count, first[1:] - 1)
-    return index, None if value_NF is None else of_each(value_NF, id_N, places, count, np.ones(len(fields), np.float32))
+    told = index_NF[:, own] - first[own], is_train_N, places, count
+    index = of_each(index_NF, *told, first[1:] - 1)
+    return index, None if value_NF is None else of_each(value_NF, *told, np.ones(len(fields), np.float32))
 
 
 def in_context(

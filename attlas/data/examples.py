@@ -151,15 +151,22 @@ def parts_by_ratio(
         ConfigError: fractions that leave nothing to train on.
         DataError: there are too few rows for a test part.
     """
+    rows = rows_by_ratio(len(examples), test=test, valid=valid, seed=seed)
+    train, held, last = blinded(*(examples.take(part) for part in rows))
+    return train, held if len(held) else None, last
+
+
+def rows_by_ratio(
+    count: int, *, test: float = 0.1, valid: float = 0.2, seed: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which of so many rows ``parts_by_ratio`` takes for train, validation and test, rising; its errors are raised here."""
     if not (0 < test < 1 and 0 <= valid < 1 and test + valid < 1):
         raise ConfigError(f"test={test}, valid={valid}: expected fractions, test above 0, valid not below and a sum below 1")
-    order = np.random.default_rng(seed).permutation(len(examples))
-    counts = np.floor(len(examples) * np.array([test, test + valid]) + 0.5).astype(int)
-    tested, validated, rest = np.split(order, counts)
+    order = np.random.default_rng(seed).permutation(count)
+    tested, validated, rest = np.split(order, np.floor(count * np.array([test, test + valid]) + 0.5).astype(int))
     if not len(tested) or not len(rest):
-        raise DataError(f"{len(examples):,} rows are too few to hold out a test part; bring more, or larger fractions")
-    train, held, last = blinded(*(examples.take(np.sort(rows)) for rows in (rest, validated, tested)))
-    return train, held if len(held) else None, last
+        raise DataError(f"{count:,} rows are too few to hold out a test part; bring more, or larger fractions")
+    return np.sort(rest), np.sort(validated), np.sort(tested)
 
 
 def blinded(train: Examples, *others: Examples) -> list[Examples]:
@@ -181,17 +188,21 @@ def blinded(train: Examples, *others: Examples) -> list[Examples]:
     return [replace(part, features=features, index=become[part.index]) for part in (train, *others)]
 
 
-def of_each(index_NF: np.ndarray, id_N: np.ndarray, places: Sequence[int], count: int, otherwise: np.ndarray) -> np.ndarray:
-    """What the first row of each user or item says of it, [count, len(places)].
+def of_each(
+    index_NF: np.ndarray, id_N: np.ndarray, is_train_N: np.ndarray, places: Sequence[int], count: int, otherwise: np.ndarray
+) -> np.ndarray:
+    """What the first row of each user or item says of it, [count, len(places)]; of those that training has, its first row.
 
     Args:
         index_NF: a value for every row and field.
         id_N: whose row it is; a number of ``count`` or more is nobody's.
+        is_train_N: which rows are of training.
         places: the fields wanted.
         otherwise: the value of each field, [F], for those without rows.
     """
     wanted = list(places)
     found = np.repeat(np.asarray(otherwise)[None, wanted], count, axis=0)
-    last_first = np.flatnonzero(id_N < count)[::-1]
+    order = np.argsort(~is_train_N, kind="stable")
+    last_first = order[id_N[order] < count][::-1]
     found[id_N[last_first]] = index_NF[last_first][:, wanted]
     return found

@@ -18,7 +18,7 @@ import polars as pl
 from attlas.data.columns import best_columns, find_column
 from attlas.data.doors import content_of, open_table
 from attlas.data.encoding import Column, assembled, encoded, numbers_of
-from attlas.data.examples import Examples, blinded
+from attlas.data.examples import Examples, blinded, parts_by_ratio, rows_by_ratio
 from attlas.data.fields import Field, Kind, Role
 from attlas.data.interactions import Origin
 from attlas.data.text import UNREADABLE, mended, sample_of, whole
@@ -68,18 +68,37 @@ class Layout:
 def read_examples(source: Any, layout: Layout | None = None) -> Examples:
     """Labelled rows from a CSV, TSV or Parquet file, libFM or libSVM text (all but Parquet gzip or not), or a frame.
 
+    Buckets and scales are those of all rows; ``read_by_ratio`` makes them of the part that training gets.
+
     Raises:
         DataError: the source cannot be understood; the message says what to do.
     """
     return read_parts([source], layout)[0]
 
 
+def read_by_ratio(
+    source: Any, layout: Layout | None = None, *, test: float = 0.1, valid: float = 0.2, seed: int = 1
+) -> tuple[Examples, Examples | None, Examples]:
+    """The parts into which ``parts_by_ratio`` would split a source, with the buckets and scales of training alone.
+
+    Raises:
+        ConfigError: fractions that leave nothing to train on.
+        DataError: the source cannot be understood, or has too few rows; the message says what to do.
+    """
+    frame, layout = _frame_of(source, layout or Layout()), layout or Layout()
+    is_train_N = np.zeros(frame.height, bool)
+    is_train_N[rows_by_ratio(frame.height, test=test, valid=valid, seed=seed)[0]] = True
+    rows = _understood(frame, layout, _called(source), is_train_N)
+    rows = replace(rows, origin=Origin(_called(source), len(rows)))
+    return parts_by_ratio(rows, test=test, valid=valid, seed=seed)
+
+
 def read_parts(sources: Sequence[Any], layout: Layout | None = None) -> list[Examples]:
     """Several sources of one data set, with the same features; what the first has not seen is unknown in all others."""
     layout = layout or Layout()
     frames = _frames_of(sources, layout)
-    found = _understood(pl.concat(frames), layout, _called(sources[0]), len(frames[0]))
     ends = np.cumsum([0, *(frame.height for frame in frames)])
+    found = _understood(pl.concat(frames), layout, _called(sources[0]), np.arange(ends[-1]) < ends[1])
     parts = [found.take(np.arange(*ends[place : place + 2])) for place in range(len(frames))]
     parts = [replace(part, origin=Origin(_called(source), len(part))) for part, source in zip(parts, sources, strict=True)]
     return blinded(parts[0], *parts[1:]) if len(parts) > 1 else parts
@@ -93,7 +112,8 @@ def read_together(sources: Sequence[Any], layout: Layout | None = None) -> Examp
     """
     frame, layout = pl.concat(_frames_of(sources, layout or Layout())), layout or Layout()
     names = ", ".join(_called(source) for source in sources)
-    return replace(_understood(frame, layout, _called(sources[0]), frame.height), origin=Origin(names, frame.height))
+    rows = _understood(frame, layout, _called(sources[0]), np.ones(frame.height, bool))
+    return replace(rows, origin=Origin(names, frame.height))
 
 
 def _frames_of(sources: Sequence[Any], layout: Layout) -> list[pl.DataFrame]:
@@ -182,17 +202,17 @@ def _values(cells: pl.Series, name: str, source: str) -> pl.Series:
     return pl.Series(f"{name}{WEIGHT}", value)
 
 
-def _understood(frame: pl.DataFrame, layout: Layout, source: str, train_rows: int) -> Examples:
-    """All rows, whose buckets and scales are those of the training rows that stand first."""
+def _understood(frame: pl.DataFrame, layout: Layout, source: str, is_train_N: np.ndarray) -> Examples:
+    """All rows, whose buckets, scales and facts are those of the training rows."""
     names = [name for name in frame.columns if name != OWN and not name.endswith(WEIGHT)]
     columns: list[Column] = []
     for name, role in _roles(names, layout, source).items():
         wanted = Field(name, Vocabulary([]), role, layout.kind(name))
-        column = encoded(frame[name], wanted, train_rows, buckets=(layout.buckets or {}).get(name, 1))
+        column = encoded(frame[name], wanted, is_train_N, buckets=(layout.buckets or {}).get(name, 1))
         if f"{name}{WEIGHT}" in frame.columns:
             column = column._replace(value=frame[f"{name}{WEIGHT}"].to_numpy())
         columns.append(column)
-    return assembled(columns, _labels(frame[OWN].alias(layout.label), source))
+    return assembled(columns, _labels(frame[OWN].alias(layout.label), source), is_train_N)
 
 
 def _roles(names: Sequence[str], layout: Layout, source: str) -> dict[str, Role]:

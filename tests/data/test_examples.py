@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from attlas.data.encoding import in_context
-from attlas.data.examples import ExampleInputs, Examples, blinded, parts_by_ratio
+from attlas.data.examples import ExampleInputs, Examples, blinded, parts_by_ratio, rows_by_ratio
 from attlas.data.inputs import Inputs
-from attlas.data.labelled import Layout, given_examples, read_examples, read_parts
+from attlas.data.labelled import Layout, given_examples, read_by_ratio, read_examples, read_parts
 from attlas.errors import ConfigError, DataError
 from tests.toy import two_tastes
 
@@ -230,6 +230,33 @@ def test_a_random_split_is_disjoint_and_whole_and_blind_to_what_training_has_not
     assert parts_by_ratio(rows, valid=0.0)[1] is None
     with pytest.raises(ConfigError, match="a sum below 1"):
         parts_by_ratio(rows, test=0.5, valid=0.5)
+
+
+def test_a_table_that_is_split_has_the_buckets_scales_and_facts_of_its_training_rows():
+    rng, taken = np.random.default_rng(1), rows_by_ratio(100, seed=3)[0]
+    is_train = np.isin(np.arange(100), taken)
+    number = np.where(is_train, rng.integers(0, 50, 100), 1000)
+    columns = {"user": rng.integers(0, 5, 100), "item": rng.integers(0, 20, 100), "age": number, "weight": number}
+    frame = pl.DataFrame({**columns, "place": np.where(is_train, "here", "there"), "label": rng.integers(0, 2, 100)})
+    layout = Layout(buckets={"age": 4}, numbers=("weight",), item_fields=("place",))
+    train, valid, test = read_by_ratio(frame, layout, seed=3)
+    assert valid is not None
+    assert [len(part) for part in (train, valid, test)] == [70, 20, 10]
+    *_, age, weight, place = train.features.fields
+    assert age.edges == tuple(np.unique(np.quantile(number[is_train], [0.25, 0.5, 0.75])))
+    assert (weight.centre, weight.spread) == pytest.approx((number[is_train].mean(), number[is_train].std()))
+    here = train.features.first[4] + place.known.find(["here"])[0]
+    assert (train.features.item_index[train.ids("item"), 1] == here).all()
+    assert max(parts_by_ratio(read_examples(frame, layout), seed=3)[0].features.fields[2].edges) == 1000
+
+
+def test_a_table_that_is_split_has_the_rows_and_categories_that_it_has_as_a_whole():
+    rng = np.random.default_rng(1)
+    frame = pl.DataFrame({**{name: rng.integers(0, 30, 100) for name in ("user", "item")}, "label": rng.integers(0, 2, 100)})
+    for one, other in zip(read_by_ratio(frame, seed=3), parts_by_ratio(read_examples(frame), seed=3), strict=True):
+        assert one is not None
+        assert other is not None
+        assert one.fingerprint == other.fingerprint
 
 
 def test_bags_lose_what_training_has_not_seen():

@@ -85,7 +85,8 @@ def load_split(config: DataConfig, data: Any = None) -> tuple[Split, list[str]]:
     if rows is None:
         if config.split != "auto":
             raise ConfigError(f"{config.source} is split already; leave [data] split out, or read one of its files alone")
-        _refuse_cleaning(config)
+        if changed := _changed(config, "users"):
+            raise ConfigError(f"{config.source} is split already, its rows stay as they are; leave out [data] {changed}")
         made = read_split(config.source, validation=config.validation, seed=config.seed, items=config.items)
         said = made.train.origin.sentences() + _oddities(made)
     else:
@@ -114,7 +115,11 @@ def _load_examples(config: DataConfig, data: Any) -> tuple[Split, list[str]]:
     """Labelled rows that were split already, or split at random."""
     if isinstance(data, Split):
         return data, []
-    _refuse_cleaning(config)
+    if changed := _changed(config, "users", "items", "rating", "time"):
+        raise ConfigError(
+            f"[data] {changed} is for interactions, and labelled rows are read as they are; leave it out, and name what is "
+            "known of users and items as user_fields and item_fields"
+        )
     layout = _layout(config)
     given, said, code = given_examples(config.source) if data is None else {}, [], "given"
     if given:
@@ -192,8 +197,7 @@ def _read(config: DataConfig, data: Any) -> Interactions:
     return read(config.source if data is None else data, **names, **config.cleaning())
 
 
-def _refuse_cleaning(config: DataConfig) -> None:
+def _changed(config: DataConfig, *more: str) -> str:
+    """Which settings of cleaning, and which more, are not as they are by default; "" for none."""
     default = DataConfig()
-    changed = [name for name in (*config.cleaning(), "users") if getattr(config, name) != getattr(default, name)]
-    if changed:
-        raise ConfigError(f"{config.source} is split already, its rows stay as they are; leave out [data] {', '.join(changed)}")
+    return ", ".join(name for name in (*config.cleaning(), *more) if getattr(config, name) != getattr(default, name))

@@ -186,6 +186,13 @@ def test_labelled_rows_in_one_table_get_the_buckets_of_their_training_part() -> 
     assert made.train.fingerprint != parts_by_ratio(read_examples(table, layout), seed=3)[0].fingerprint
 
 
+@pytest.mark.parametrize("setting", [{"min_user": 5}, {"items": "films.csv"}, {"time": "t"}, {"rating": "r"}])
+def test_what_is_for_interactions_is_refused_of_labelled_rows(setting: dict[str, Any]) -> None:
+    table = pl.DataFrame({"user": [1, 2], "item": [1, 2], "label": [0, 1]})
+    with pytest.raises(ConfigError, match=f"{next(iter(setting))} is for interactions, and labelled rows are read as they are"):
+        load_split(DataConfig(label="label", **setting), table)
+
+
 def test_rows_that_a_split_drops_are_told(tmp_path: Path) -> None:
     rows = [("a", "x", 1), ("a", "y", 2), ("b", "y", 3), ("b", "x", 4), ("c", "x", 5), ("c", "z", 6)]
     _, said = load_split(DataConfig(split="leave-last-out"), pl.DataFrame(rows, schema=["user", "item", "time"], orient="row"))

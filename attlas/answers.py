@@ -97,9 +97,7 @@ def score_in_context(scorer: Scorer, user: np.ndarray, context: Mapping[str, Any
     if not len(user):
         return np.zeros((0, len(features.item_index)), np.float32), []
     fields, unknown = context_of(scorer, context, len(user))
-    own = features.places("user")[0]
-    is_known = (user >= 0) & (features.user_index[user, 0] != features.unknown[own])
-    ways = ["known user" if known else "unknown user" for known in is_known]
+    ways = ["known user" if known else "unknown user" for known in features.is_known(user)]
     said = f"; unknown: {', '.join(unknown)}" if unknown else ""
     return scorer.score_all(user, fields), [way + said for way in ways]
 

@@ -102,7 +102,8 @@ def asker_of(recommender: Recommender, user: str | int | None, history: Sequence
     if index < 0:
         return Asker(UNKNOWN, one_row(np.zeros(0, np.int64), len(items)))
     if is_labelled or recommender.everybody.is_trained[index]:
-        return Asker(KNOWN, recommender.inputs.train.counts_by_user[[index]], index)
+        way = KNOWN if not is_labelled or recommender.inputs.features.is_known(np.array([index]))[0] else UNKNOWN
+        return Asker(way, recommender.inputs.train.counts_by_user[[index]], index)
     chosen = recommender.chosen.counts_by_user[[index]]
     return Asker(way_of(model) if chosen.nnz else POPULAR, chosen)
 

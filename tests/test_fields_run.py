@@ -14,7 +14,8 @@ import torch
 import attlas
 from attlas.data.encoding import in_context
 from attlas.data.examples import Examples
-from attlas.data.labelled import Layout, read_examples
+from attlas.data.labelled import Layout, read_examples, read_parts
+from attlas.data.split import Split
 from attlas.errors import ConfigError, UnknownId
 from attlas.experiment import Experiment
 from attlas.runner import evaluate_run, fit, run
@@ -126,6 +127,18 @@ def test_what_was_unknown_is_said(made):
     assert made.recommend(["who"], k=1, unknown="popular")["way"].to_list() == ["popular"]
     with pytest.raises(UnknownId, match="user 'who' is not among"):
         made.recommend(["who"], k=1)
+
+
+def test_who_stands_in_the_test_part_alone_is_unknown_to_answers_and_to_reasons():
+    train, test = read_parts([frame(600), frame(60).with_columns(user=pl.lit("late"))], LAYOUT)
+    made = fit(Split(train, None, test, "given"), "fm", config=TINY["fm"], **{**QUICK, "epochs": 1})
+    asked: dict[str, Any] = {"context": {"hour": 1, "warmth": 0.5, "tags": ["red"]}}
+    ranked = made.recommend(["late"], k=10, exclude_seen=False, **asked)
+    assert set(ranked["way"]) == {"unknown user"}
+    told = made.explain("late", "i3", **asked)
+    assert (told.way, set(told.pairs.filter(pl.col("field") == "user")["feature"])) == ("unknown user", {"unknown"})
+    assert told.score == pytest.approx(ranked.filter(pl.col("item") == "i3")["score"].item(), abs=1e-4)
+    assert made.explain("u3", "i3", **asked).way == "known user"
 
 
 def test_a_context_that_is_not_there_is_refused(made):

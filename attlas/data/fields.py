@@ -170,6 +170,10 @@ class Features:
             raise ConfigError(f"no field is called {name!r}; {nearest(name, self.names)}")
         return self.names.index(name)
 
+    def is_known(self, user: np.ndarray) -> np.ndarray:
+        """Whether training has seen each user, bool[V]; -1 is one whom it has not."""
+        return (user >= 0) & (self.user_index[user, 0] != self.unknown[self.places("user")[0]])
+
     def said(self, index_F: Sequence[int], bags: Ragged | None = None) -> list[str]:
         """What the features of one row are called, in the order of the fields; bags are those of the row, or the known ones."""
         return [self._called(place, int(index), bags or self.bags) for place, index in enumerate(index_F)]

@@ -46,7 +46,8 @@ def average_pairs(recommender: Recommender, examples: Examples) -> pl.DataFrame:
         One row per pair: field, other_field, attention, score, contribution and size, the mean of what it adds without sign.
 
     Raises:
-        ConfigError: the model does not sum over pairs.
+        ConfigError: the model does not sum over pairs, or the rows are of other categories or scales than those that it learned
+            from.
     """
     sums = np.zeros((4, len(_pairs_of(examples.features))))
     for weight_BP, score_BP in _weighed(recommender, examples):
@@ -59,7 +60,7 @@ def average_pairs(recommender: Recommender, examples: Examples) -> pl.DataFrame:
 
 
 def contributions(recommender: Recommender, examples: Examples) -> np.ndarray:
-    """What every pair of fields adds to the score of every row, float64[N, P], pairs in their order."""
+    """What every pair of fields adds to the score of every row, float64[N, P], pairs in their order; errors as above."""
     return np.concatenate([weight_BP * score_BP for weight_BP, score_BP in _weighed(recommender, examples)])
 
 
@@ -81,11 +82,23 @@ def heat_map(averages: pl.DataFrame, value: str = "contribution") -> dict[str, A
 
 def _weighed(recommender: Recommender, examples: Examples) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     model, inputs = _weighing(recommender.model), ExampleInputs(examples, device=recommender.inputs.device)
+    if not _are_alike(recommender.inputs.features, examples.features):
+        raise ConfigError(
+            "these rows are of other fields, categories or scales than those that the run learned from; read them together "
+            "with those, as read_parts does"
+        )
     for first in range(0, len(examples), ROWS_AT_ONCE):
         fields: Fields = inputs.rows(slice(first, first + ROWS_AT_ONCE))[0]
         with torch.inference_mode():
             weight, score = (part.double().cpu().numpy() for part in model.weigh_pairs(fields))
         yield weight, score
+
+
+def _are_alike(one: Features, other: Features) -> bool:
+    """Whether an index, and a value, mean the same in both."""
+    facts, pairs = ("name", "kind", "known", "edges", "centre", "spread"), zip(one.fields, other.fields, strict=False)
+    as_many = len(one.fields) == len(other.fields)
+    return as_many and all(getattr(mine, fact) == getattr(theirs, fact) for mine, theirs in pairs for fact in facts)
 
 
 def _pairs_of(features: Features) -> list[tuple[str, str]]:

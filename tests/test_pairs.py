@@ -73,6 +73,19 @@ def test_the_pair_that_decides_adds_most_in_the_mean(made, rows):
     assert averages["contribution"].sum() == pytest.approx(added.sum() / 800)
 
 
+@pytest.mark.parametrize(("least", "numbers"), [(3, ()), (0, ("noise",))])
+def test_rows_of_other_categories_or_kinds_are_refused(least, numbers, made):
+    others = read_examples(frame(50).filter(pl.col("item") >= least), Layout(item_fields=("colour",), numbers=numbers))
+    for ask in (average_pairs, contributions):
+        with pytest.raises(ConfigError, match="other fields, categories or scales than those that the run learned from"):
+            ask(made, others)
+
+
+def test_a_run_that_was_loaded_takes_the_rows_that_it_learned_from(made, rows, tmp_path):
+    loaded = attlas.load(made.save(tmp_path / "run"))
+    np.testing.assert_allclose(contributions(loaded, rows), contributions(made, rows), rtol=1e-5, atol=1e-7)
+
+
 def test_a_sentence_names_the_pairs_that_speak_for_it(made):
     best = made.recommend([3], k=1, context={"hour": 2, "noise": 1}, exclude_seen=False)["item"][0]
     said = made.explain(3, best, context={"hour": 2, "noise": 1}).sentence(1)

@@ -237,7 +237,8 @@ class FAWMF(nn.Module):
         """
         config, lists = self.config, data.user_lists if users is None else data.user_lists.take(users)
         mine_IC = self.evidence(parts, data.item_lists if users is None else flipped(lists))
-        evidence_IC = mine_IC if evidence_IC is None else evidence_IC + (mine_IC - mine_IC.detach())
+        moving_IC = data.sizes.num_users / lists.count * (mine_IC - mine_IC.detach())  # zero; a block's errors stand for all
+        evidence_IC = mine_IC if evidence_IC is None else evidence_IC + moving_IC
         share_VC, exposure_IC = parts["membership.weight"].softmax(-1), self.exposures(parts, evidence_IC, data)
         user_VD, item_ID = parts["user_embedding.weight"], parts["item_embedding.weight"]
         total = exposed_error(user_VD, share_VC, item_ID, exposure_IC, lists, self.cost())
@@ -247,9 +248,8 @@ class FAWMF(nn.Module):
             total = total + 2 / config.precision * self.expectation(share_VC, exposure_IC)
         user_penalty = self.penalty(lists.length, lists.width) @ user_VD.square().sum(-1)
         user_penalty = user_penalty + config.membership_l2 * parts["membership.weight"].square().sum()
-        item_penalty = self.penalty(data.item_lists.length, data.item_lists.width) @ item_ID.square().sum(-1)
-        network = parts["item_weight"].square().sum() + parts["item_bias"].square().sum()
-        item_penalty = item_penalty + config.exposure_l2 * network
+        network = config.exposure_l2 * (parts["item_weight"].square().sum() + parts["item_bias"].square().sum())
+        item_penalty = network + self.penalty(data.item_lists.length, data.item_lists.width) @ item_ID.square().sum(-1)
         return total + user_penalty + len(user_VD) / data.sizes.num_users * item_penalty
 
     def factors(

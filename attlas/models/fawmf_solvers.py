@@ -98,7 +98,8 @@ class FBGD:
         learning_rate: the size of a step of the factors.
         exposure_learning_rate: of memberships, influence, item_weight, item_bias and a learned prior.
         users: in a batch; None takes all at once, as published. With fewer the evidence of all others is kept and
-            brought up to date after each batch, so that only the rows of a batch are worked on.
+            brought up to date after each batch, so that only the rows of a batch are worked on; where memberships move the
+            errors of all users by the evidence, those of the batch stand for them.
     """
 
     one_epoch: ClassVar[bool] = False

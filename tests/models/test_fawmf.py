@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 import attlas
 from attlas.data.inputs import History, Inputs, Sizes
 from attlas.models.fawmf import FAWMF
-from attlas.models.fawmf_solvers import FBGD, Alternating, _adam
+from attlas.models.fawmf_solvers import FBGD, USER_SIDE, Alternating, _adam
 from attlas.models.ials import IALS
 from attlas.ops.exposure import exposed_error, mixed_grams
 from tests.toy import chosen_by, fitted, two_tastes
@@ -297,15 +297,31 @@ def test_as_many_steps_as_dimensions_solve_as_cholesky_does():
     torch.testing.assert_close(nearly.item_embedding.weight, exact.item_embedding.weight, atol=1e-4, rtol=1e-3)
 
 
-def test_a_batch_of_all_users_is_a_step_of_all():
-    """Shown as one block, users lie in another order, and the evidence comes from what is kept."""
-    whole, _, _ = trained(FBGD(), 0)
-    inputs, half = Inputs(two_tastes().train), FBGD()
+def test_the_objectives_of_blocks_of_users_sum_to_that_of_all():
+    """Users lie in another order, and the evidence comes from what is kept."""
+    whole, inputs, _ = trained(FBGD(), 0)
     order = torch.randperm(16, generator=torch.Generator().manual_seed(1))
     kept = whole.evidence(whole.tensors(names=()), inputs.item_lists)
     blocks = [whole.objective(whole.tensors(users), inputs, users=users, evidence_IC=kept) for users in (order[:5], order[5:])]
     torch.testing.assert_close(sum(blocks), whole.objective(whole.tensors(), inputs))
-    assert half.users is None
+
+
+@pytest.mark.parametrize("kl", ["exact", "bound", "none"])
+def test_half_of_users_who_all_have_doubles_have_the_gradients_that_they_have_among_all(kl):
+    """What a block lacks of the errors that its memberships and influence move by the evidence is what it has itself."""
+    inputs = Inputs(chosen_by(LISTS + LISTS, 4))
+    model = FAWMF(inputs.sizes, FAWMF.Config(**PUBLISHED | {"kl": kl})).double()
+    for name, parameter in model.named_parameters():
+        if name in VALUES:
+            value = torch.tensor(VALUES[name], dtype=torch.float64)
+            parameter.data = torch.cat([value, value]) if name in USER_SIDE else value
+    users, kept, found = torch.arange(3), model.evidence(model.tensors(names=()), inputs.item_lists), []
+    for block in ({}, {"users": users, "evidence_IC": kept}):
+        parts = model.tensors(block.get("users"))
+        total = model.objective(parts, inputs, **block)
+        found.append(torch.autograd.grad(total, [parts[name] for name in USER_SIDE]))
+    for whole, half in zip(*found, strict=True):
+        torch.testing.assert_close(half, whole[:3])
 
 
 def test_evidence_is_kept_up_to_date_from_batch_to_batch(monkeypatch):

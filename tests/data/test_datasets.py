@@ -63,6 +63,10 @@ FILES = {
             "user\titem\tcnt\tdaytime\tweekday\tisweekend\thomework\tcost\tweather\tcountry\tcity\n",
         )
     },
+    "ml-tag": {
+        f"ml-tag.{part}.libfm": "".join(f"{1 - 2 * ((u + i) % 2)} {u}:1 {10 + i}:1 {20 + tag}:1\n" for u, i, tag, _ in ROWS)
+        for part in ("train", "validation", "test")
+    },
     "pinterest": {
         "pinterest-20.train.rating": "".join(f"{u}\t{i}\t1\n" for u in range(8) for i in range(4)),
         "pinterest-20.test.rating": "".join(f"{u}\t{4 + u % 2}\t1\n" for u in range(8)),
@@ -134,6 +138,10 @@ def test_the_registry_tells_terms_and_whom_to_cite_of(name: str) -> None:
         *(name for source in found.files for name in source.members or [source.name]),
         *([found.data] if found.convert else []),
     }
+
+
+def test_a_folder_of_libfm_files_is_what_afm_trains_on() -> None:
+    assert find_dataset("ml-tag").next_command(Path("x")) == "attlas fit --data x --model afm --out runs/ml-tag"
 
 
 def test_a_set_goes_to_a_folder_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

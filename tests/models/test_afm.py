@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.testing import assert_close
 
 from attlas.data.fields import Crossed
@@ -18,6 +17,8 @@ from attlas.models.fm import FM
 from attlas.models.nfm import NFM
 from attlas.ops import fields as field_ops
 from attlas.ops.fields import weighted_pair_sum
+from attlas.training.labelled import Logistic, Squared
+from attlas.training.objectives import Batch
 from tests.models.field_rows import SIZES, give_example, gradients, literal_products, random_rows, row, with_bags
 
 SHAPE = Sizes(1, 1, (4, 3, 5, 2))
@@ -129,14 +130,15 @@ def test_the_score_with_a_projection_of_ones_is_that_of_the_worked_example():
 def test_the_losses_are_those_of_the_worked_example():
     model = example()
     score, penalty = model(row()), model.penalise(row())
-    squared = (1 - score).square()
+    chosen, other = (Batch({"fields": row()}, doubles(label)) for label in (1, 0))
+    squared = Squared().loss(model, chosen)[None]
     near(squared, 0.279988)
     near(penalty[None] / 0.1, 1.71)
     near(squared + penalty, 0.450988)
     near((squared + penalty) / 2, 0.225494)
     near(score.sigmoid(), 0.615587)
-    near(functional.binary_cross_entropy_with_logits(score, doubles(1))[None], 0.485178)
-    near(functional.binary_cross_entropy_with_logits(score, doubles(0))[None], 0.956039)
+    near(Logistic().loss(model, chosen)[None], 0.485178)
+    near(Logistic().loss(model, other)[None], 0.956039)
 
 
 class Mask(torch.nn.Module):
@@ -197,10 +199,14 @@ def test_the_gradients_of_the_squared_error_are_those_of_the_worked_example():
 
 
 def test_the_gradients_by_the_logits_are_those_of_the_worked_example():
-    logit = doubles(*LOGITS).requires_grad_()
-    (1 - 0.6 - (logit.softmax(-1) * doubles(*SCORES)).sum()).square().backward()
-    near(logit.grad, -0.014872, -0.035277, 0.066041, 0.074783, -0.097206, 0.006532)
-    near(logit.grad.sum()[None], 0)
+    """Free attention has the logits themselves for parameters; fields of 1, 2, 2 and 1 features have 13 pairs of them."""
+    model, places = example(attention="free"), [1, 2, 4, 7, 10, 11]
+    with torch.no_grad():
+        model.free[places] = doubles(*LOGITS)
+    (1 - model(row())).square().sum().backward()
+    near(model.free.grad[places], -0.014872, -0.035277, 0.066041, 0.074783, -0.097206, 0.006532)
+    near(model.free.grad.sum()[None], 0)
+    assert model.free.grad.count_nonzero() == 6
 
 
 @pytest.mark.parametrize("weighed", [False, True])
@@ -284,10 +290,12 @@ def test_a_silent_query_weighs_all_pairs_alike():
     assert_close(model(fields), uniform(fields))
 
 
-def test_a_bias_on_the_logits_would_change_nothing():
-    model, fields = one_of(), random_rows(SHAPE.fields, 30)
-    logit, weight, _ = attended(model, fields)
-    assert_close((logit + 3.7).softmax(-1), weight)
+def test_a_bias_on_the_logits_changes_nothing():
+    model, fields = one_of(attention="free"), random_rows(SHAPE.fields, 30)
+    before = model(fields)
+    with torch.no_grad():
+        model.free.add_(3.7)
+    assert_close(model(fields), before)
 
 
 def test_with_two_fields_the_one_pair_weighs_one_and_the_network_learns_nothing():

@@ -135,7 +135,9 @@ def test_a_user_with_fewer_features_than_an_item_slides_as_in_the_worked_example
 
 
 def test_sliding_moves_mass_between_features_and_makes_none():
-    assert sum(Z["slide"]) == pytest.approx(sum(VALUE), abs=2e-6)
+    units = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    assert sum(float(slide_product("slide", unit).sum()) for unit in units) == pytest.approx(sum(VALUE), abs=1e-12)
+    assert sum(float(slide_product("raw", unit).sum()) for unit in units) != pytest.approx(sum(VALUE), abs=0.1)
 
 
 @pytest.mark.parametrize("value", Z)

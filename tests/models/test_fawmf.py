@@ -12,7 +12,8 @@ from attlas.data.inputs import History, Inputs, Sizes
 from attlas.models.fawmf import FAWMF
 from attlas.models.fawmf_solvers import FBGD, USER_SIDE, Alternating, _adam
 from attlas.models.ials import IALS
-from attlas.ops.exposure import exposed_error, mixed_grams
+from attlas.ops.exposure import CellCost, exposed_error, mixed_grams
+from attlas.ops.ragged import Ragged
 from tests.toy import chosen_by, fitted, two_tastes
 
 LISTS = [[0, 2], [1, 2], [0, 3]]
@@ -179,11 +180,18 @@ def test_the_lower_bound_is_that_of_the_worked_example_and_below_the_evidence():
     assert bound < evidence.item()
 
 
-@pytest.mark.parametrize(("held", "expected"), [(0.0, 0.130732), (1.0, 0.247033)])
+def cost_of_a_cell(held: bool, gamma: float) -> float:
+    """Of one user and one item, whose score is 0.4."""
+    one, rows = torch.ones(1, 1, dtype=torch.float64), Ragged.of([[0] if held else []], 1)
+    return exposed_error(0.4 * one, gamma * one, one, one, rows, CellCost(floor=0.01)).item()
+
+
+@pytest.mark.parametrize(("held", "expected"), [(False, 0.130732), (True, 0.247033)])
 def test_the_best_gamma_of_a_pair_is_its_posterior(held, expected):
-    """What one cell costs, with its divergence, is least where the notes say."""
+    """What one cell costs, which is linear in gamma, with its divergence is least where the notes say."""
     gamma = torch.linspace(1e-4, 1 - 1e-4, 100_001, dtype=torch.float64)
-    error = gamma * (0.4 - held) ** 2 + (1 - gamma) * (0.01 - held) ** 2
+    error = (1 - gamma) * cost_of_a_cell(held, 0.0) + gamma * cost_of_a_cell(held, 1.0)
+    assert (1 - 0.3) * cost_of_a_cell(held, 0.0) + 0.3 * cost_of_a_cell(held, 1.0) == pytest.approx(cost_of_a_cell(held, 0.3))
     best = float(gamma[(error + kl_of(gamma, 0.15)).argmin()])
     assert best == pytest.approx(expected, abs=2e-5)
 

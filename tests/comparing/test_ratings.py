@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,13 @@ def test_a_finished_comparison_is_read_again_and_fits_nothing(plan: Plan, found:
     again = run_plan(plan, out=folder)
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/seed-*.safetensors")} == before
     assert sentences(again) == sentences(comparison)
+
+
+def test_with_a_budget_the_ladder_takes_part_too(plan: Plan, tmp_path: Path) -> None:
+    timed = replace(plan, compare=replace(plan.compare, budget="2m", trials=1, seeds=1))
+    comparison = run_plan(timed, out=tmp_path / "club")
+    assert comparison.skipped == ()
+    assert [each.name for each in comparison.contenders] == ["biases", "biased_mf", "small"]
 
 
 def test_a_model_that_cannot_take_part_is_named_with_the_reason(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from attlas.comparing.plan import LADDER, Plan
 from attlas.errors import ConfigError
+from attlas.search.space import space_of
 
 
 def names(tables: dict) -> list[str]:
@@ -29,6 +30,13 @@ def test_a_variant_stands_under_its_own_name_with_its_settings_fixed() -> None:
     made = Plan.of(tables).entrants(has_candidates=False)[-1]
     assert (made.name, made.experiment.model["name"], made.fixed) == ("delf-relu", "delf", ("model.key",))
     assert not made.is_baseline
+
+
+def test_a_variant_may_say_how_it_is_trained() -> None:
+    tables = {"compare": {"models": ()}, "contenders": {"bpr": {"model": {"name": "mf"}, "solver": {"objective": "bpr"}}}}
+    made = Plan.of(tables).entrants(has_candidates=False)[-1]
+    assert made.experiment.solver == {"objective": "bpr"}
+    assert set(space_of(made.experiment, made.fixed)) == {"model.embedding_dim", "solver.learning_rate", "solver.negatives"}
 
 
 def test_every_model_gets_the_same_epochs_seed_and_metric() -> None:

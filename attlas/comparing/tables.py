@@ -13,7 +13,7 @@ import numpy as np
 from attlas.evaluation.breakdown import Breakdown
 from attlas.evaluation.comparison import Comparison, Contender
 from attlas.evaluation.naming import metric_name
-from attlas.page.results import Line, Standings, chosen, deciding_pairs, near_best, printed, standings, worse_than
+from attlas.page.results import Line, Standings, chosen, dagger_says, deciding_pairs, near_best, printed, standings
 
 IN_LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -52,7 +52,7 @@ def sentences(comparison: Comparison) -> list[str]:
 
 
 def markdown(comparison: Comparison) -> str:
-    """One table per protocol; the best of a column bold, what is not significantly below it marked with a dagger."""
+    """One table per protocol; the best of a column bold, what no test puts below it marked with a dagger."""
     parts = []
     for protocol in comparison.protocols:
         sheet = _sheet(comparison, protocol)
@@ -65,7 +65,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def latex(comparison: Comparison) -> str:
-    r"""One ``table`` per protocol in the manner of booktabs; the best of a column bold, what is not significantly below it
+    r"""One ``table`` per protocol in the manner of booktabs; the best of a column bold, what no test puts below it
     marked with ``\dagger``, baselines in italics.
     """
     return "% \\usepackage{booktabs}\n" + "\n".join(_latex_table(comparison, code) for code in comparison.protocols)
@@ -143,10 +143,7 @@ def _caption(comparison: Comparison, sheet: _Sheet, *, dagger: str, escape: Call
         said.append("the standard deviation over seeds behind each")
     said.append("the best of a column is bold")
     if any(cell.is_near for _, cells in sheet.lines for cell in cells):
-        said.append(
-            f"{dagger} is not significantly {worse_than(comparison.metric)} the best {metric_name(comparison.metric)} "
-            "(paired tests over users, Holm)"
-        )
+        said.append(f"{dagger} {dagger_says(comparison)} (paired tests over users, Holm)")
     return f"{'; '.join(said)}. {escape(f'Budget of every search: {comparison.budget}.')}"
 
 

@@ -116,7 +116,7 @@ def _pair_words(comparison: Comparison) -> str:
     return (
         f"By {metric_name(comparison.metric)} under protocol {comparison.protocols[0]}, user by user. A row of the matrix is "
         f"{relation} the column by so much of the column's mean; p-values are adjusted for the number of pairs. Bold is "
-        "significant, n.s. is not."
+        "significant, n.s. is not; nothing is tested of a model that depends on its seed and has one only."
     )
 
 

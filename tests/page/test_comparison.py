@@ -183,6 +183,16 @@ def test_every_pair_is_in_the_matrix_once_and_in_the_table_with_its_interval() -
     assert "0.0150 to 0.0250" in table(text, "Every pair of models")
 
 
+def test_what_was_not_tested_is_not_called_a_verdict() -> None:
+    made = three()
+    pairs = [replace(each, single=("delf",)) if each.above == "delf" else each for each in made.pairs]
+    text = shown(replace(made, pairs=tuple(pairs)))
+    cells = re.findall(r"<small>(.*?)</small>", table(text, "How far each model is above each other"))
+    assert cells == ["not tested", "not tested", "p 0.003"]
+    assert table(text, "Every pair of models").count("not tested: delf under one seed") == 2
+    assert "† is not significantly below the best NDCG@10, or was not tested against it" in text
+
+
 def test_findings_show_the_worst_first_and_bear_what_is_missing() -> None:
     text = shown(drawn(8))
     found = re.findall(r'<span class="severity">(\w+)</span> (.*?)</p>', text)

@@ -25,7 +25,8 @@ class DataConfig:
     Attributes:
         source: a file, or a folder of given files; "" where the data are passed in.
         split: how to hold out: a code of ``attlas.split``; given files keep theirs.
-        validation: for given files, how validation is cut from training: auto, leave-last-out, leave-random-out or none.
+        validation: for given files, how validation is cut from training: auto, leave-last-out, leave-random-out or none;
+            elsewhere auto, as ``split`` says, or none.
         seed: what random splits depend on.
         user, item, rating, time: names of columns; None guesses.
         separator: what stands between columns; None finds out.
@@ -89,6 +90,7 @@ def load_split(config: DataConfig, data: Any = None) -> tuple[Split, list[str]]:
         made = read_split(config.source, validation=config.validation, seed=config.seed, items=config.items)
         said = made.train.origin.sentences() + _oddities(made)
     else:
+        _refuse_validation(config)
         made = split_by(rows, config.split, config.seed, valid=0.0 if config.validation == "none" else None)
         said = rows.origin.sentences()
         if config.split == "auto":
@@ -115,11 +117,12 @@ def _load_examples(config: DataConfig, data: Any) -> tuple[Split, list[str]]:
     if isinstance(data, Split):
         return data, []
     _refuse_cleaning(config)
+    _refuse_validation(config)
     layout = _layout(config)
     given, said, code = given_examples(config.source) if data is None else {}, [], "given"
     if given:
         train, *others = read_parts([given[part] for part in ("train", "valid", "test") if part in given], layout)
-        valid, test = others[0] if len(others) == 2 else None, others[-1]
+        valid, test = others[0] if len(others) == 2 and config.validation != "none" else None, others[-1]
     else:
         if config.split not in ("auto", "global-ratio"):
             raise ConfigError(f"[data] split = {config.split!r} is for interactions; labelled rows split by 'global-ratio'")
@@ -194,3 +197,12 @@ def _refuse_cleaning(config: DataConfig) -> None:
     changed = [name for name in (*config.cleaning(), "users") if getattr(config, name) != getattr(default, name)]
     if changed:
         raise ConfigError(f"{config.source} is split already, its rows stay as they are; leave out [data] {', '.join(changed)}")
+
+
+def _refuse_validation(config: DataConfig) -> None:
+    """Refuse to cut validation in a way that is for given files of interactions alone."""
+    if config.validation not in ("auto", "none"):
+        raise ConfigError(
+            f"[data] validation = {config.validation!r} is for given files such as NAME.train.rating; elsewhere validation is "
+            "'auto', held out as [data] split says, or 'none'"
+        )

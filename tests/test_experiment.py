@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,26 @@ def test_without_validation_all_but_the_test_part_is_trained_on(club: Any) -> No
     made, said = load_split(DataConfig(validation="none"), club.interactions)
     assert (made.valid, len(made.train), len(made.test)) == (None, 810, 90)
     assert said[-1] == "split global-time (chosen since times are known): 810 rows train, 0 validation, 90 test"
+
+
+@pytest.mark.parametrize("validation", ["leave-last-out", "nonne"])
+def test_a_way_to_cut_validation_from_given_files_is_refused_elsewhere(validation: str, club: Any, tmp_path: Path) -> None:
+    said = rf"\[data\] validation = '{validation}' is for given files such as NAME.train.rating"
+    with pytest.raises(ConfigError, match=said):
+        load_split(DataConfig(validation=validation), club.interactions)
+    (tmp_path / "rows.csv").write_text("user,item,label\n" + "".join(f"{n % 5},{n % 4},{n % 2}\n" for n in range(40)))
+    with pytest.raises(ConfigError, match=said):
+        load_split(DataConfig(source=str(tmp_path / "rows.csv"), label="label", validation=validation))
+
+
+def test_of_labelled_files_validation_is_the_file_or_none(tmp_path: Path) -> None:
+    for part in ("train", "valid", "test"):
+        (tmp_path / f"{part}.libfm").write_text("1 0:1 4:1\n0 1:1 5:1\n")
+    config = DataConfig(source=str(tmp_path), label="label")
+    assert load_split(config)[0].valid is not None
+    made, said = load_split(dataclasses.replace(config, validation="none"))
+    assert made.valid is None
+    assert "split given: 2 rows train, 0 validation, 2 test" in said
 
 
 def test_rows_that_a_split_drops_are_told(tmp_path: Path) -> None:

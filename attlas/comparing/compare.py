@@ -100,7 +100,10 @@ def run_plan(plan: Plan, *, out: str | Path, data: Any = None, tell: Teller | No
     for sentence in said:
         tell.say(sentence)
     if split.valid is None:
-        raise ConfigError("without a validation part nothing can be chosen; split with one: --validation leave-random-out")
+        raise ConfigError(
+            "without a validation part nothing can be chosen; leave --validation none out, put a file of validation rows "
+            "beside labelled train and test files, or bring a split that has one"
+        )
     _enter(folder, plan, split)
     lock = claim(folder / ".lock")
     if lock is None:

@@ -38,6 +38,7 @@ from attlas.evaluation.breakdown import by_activity, by_training_rows
 from attlas.evaluation.codes import rows_of
 from attlas.evaluation.comparison import Comparison, Contender, Skipped
 from attlas.evaluation.metrics import ERRORS
+from attlas.evaluation.naming import LEADING
 from attlas.evaluation.row_pairs import compare_row_pairs
 from attlas.evaluation.significance import Pair, compare_pairs
 from attlas.experiment import versions
@@ -126,7 +127,10 @@ def recall_plan(folder: Path) -> Plan:
         ArtefactError: none was.
     """
     try:
-        return Plan.of(json.loads((folder / PLAN).read_text(encoding="utf-8"))["plan"])
+        tables = json.loads((folder / PLAN).read_text(encoding="utf-8"))["plan"]
+        if tables["compare"].get("metric") == LEADING["ranking"]:  # as an earlier version noted it whatever was compared
+            del tables["compare"]["metric"]
+        return Plan.of(tables)
     except OSError as error:
         raise ArtefactError(f"{folder} holds no comparison; begin one: attlas compare --data FILE --out {folder}") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -29,10 +29,10 @@ def find_metric(code: str, task: str) -> tuple[str, int | None]:
     name, _, cut = code.partition("@")
     at_k, without = (ALL_AT_K, WITHOUT_K) if task == "ranking" else ({}, BY_ROW[task])
     if name not in (*at_k, *without):
-        raise ConfigError(f"[training] metric = {code!r} is not known for {task}; {nearest(name, (*at_k, *without))}")
+        raise ConfigError(f"metric = {code!r} is not known for {task}; {nearest(name, (*at_k, *without))}")
     if bool(re.fullmatch(r"[1-9]\d*", cut)) != (name in at_k) or (cut and name in without):
         fit = f"{name}@10" if name in at_k else name
-        raise ConfigError(f"[training] metric = {code!r} does not fit; write for instance {fit!r}")
+        raise ConfigError(f"metric = {code!r} does not fit; write for instance {fit!r}")
     return name, int(cut) if cut else None
 
 

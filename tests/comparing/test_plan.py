@@ -56,6 +56,8 @@ def test_every_model_gets_the_same_epochs_seed_and_metric() -> None:
         ({"compare": {"without": ("delf",)}}, "not of the ladder"),
         ({"compare": {"models": ("delf", "biased_mf")}}, "biased_mf predicts ratings, and the others rank"),
         ({"compare": {"budget": "soon"}}, "soon"),
+        ({"compare": {"metric": "ndgc@10"}}, "^metric = 'ndgc@10' is not known for ranking; did you mean 'ndcg'"),
+        ({"compare": {"models": ("aimf",), "metric": "ndcg@10"}}, "^metric = 'ndcg@10' is not known for rating"),
         ({"compare": {"metric": "sampled_ndcg@10"}}, "for validation alone.* write 'ndcg@10'"),
         ({"contenders": {"../x": {"model": {"name": "ease"}}}}, "cannot be the name of a folder"),
         ({"contenders": {"winner": {"model": {"name": "ease"}}}}, "cannot be the name of a folder"),
@@ -76,6 +78,11 @@ def test_what_does_not_fit_is_refused_before_anything_runs(tables: dict, said: s
 )
 def test_the_configuration_is_read(path: Path) -> None:
     assert Plan.from_file(path).entrants(has_candidates=True)
+
+
+@pytest.mark.parametrize(("model", "metric"), [("ease", "ndcg@10"), ("aimf", "rmse")])
+def test_the_leading_metric_is_noted_as_what_it_is(model: str, metric: str) -> None:
+    assert Plan.of({"compare": {"models": (model,)}}).to_dict()["compare"]["metric"] == metric
 
 
 def test_models_of_ratings_are_held_against_biases_and_biased_mf_by_their_error() -> None:

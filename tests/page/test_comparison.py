@@ -15,6 +15,7 @@ import pytest
 
 from attlas.errors import ConfigError
 from attlas.evaluation.comparison import Comparison, Skipped
+from attlas.evaluation.report import Overall
 from attlas.evaluation.rows import RowReport
 from attlas.page.charts import Chart, looks_of
 from attlas.page.comparison import comparison_frame, write_comparison
@@ -216,6 +217,14 @@ def test_the_page_says_how_to_go_on_and_how_it_was_measured(written: str) -> Non
     assert "<code>attlas compare rows.csv</code>" in written
     for fact in ("1f0c9a7be2d44a11", "20 trials each", "torch 2.9.1", "988,129 rows to train", "1, 2, 3; one where"):
         assert fact in written
+
+
+def test_the_page_says_which_intervals_are_no_bootstrap() -> None:
+    made = report({"ndcg@10": [0.4, 0.2]})
+    lists = replace(made, overall={"coverage@10": Overall(0.5, 0.4, 0.6)})
+    said = [shown(comparison([contender("ease", {"full": one})])) for one in (made, lists)]
+    assert ["percentile bootstrap over users, of coverage and Gini a jackknife;" in text for text in said] == [False, True]
+    assert all("percentile bootstrap over users" in text for text in said)
 
 
 def test_the_page_loads_nothing_from_anywhere(written: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from attlas.auditing.attention import of_attention
-from attlas.auditing.finding import Finding, counted, graded, percent
+from attlas.auditing.finding import Finding, graded, percent
 from attlas.auditing.histories import of_histories
 from attlas.auditing.labelled import audit_reader
 from attlas.auditing.lists import of_lists
@@ -18,6 +18,7 @@ from attlas.auditing.ties import of_reversal, of_ties
 from attlas.auditing.untrained import of_untrained
 from attlas.data.examples import Examples
 from attlas.data.split import Split
+from attlas.evaluation.naming import counted
 from attlas.evaluation.report import Report, RowReport
 from attlas.experiment import Experiment
 from attlas.models.protocol import task_of

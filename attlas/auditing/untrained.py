@@ -13,9 +13,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attlas.auditing.finding import Finding, Severity, counted, percent
+from attlas.auditing.finding import Finding, Severity, percent
 from attlas.auditing.lists import lists_of
 from attlas.auditing.measuring import Bench
+from attlas.evaluation.naming import counted
 
 SAMPLE = 200  # users whose scores are looked at
 FALL = 0.9  # of the metric; one that falls below this part of itself was of the untrained items

@@ -12,7 +12,7 @@ import numpy as np
 
 from attlas.evaluation.breakdown import Breakdown
 from attlas.evaluation.comparison import Comparison, Contender
-from attlas.evaluation.naming import metric_name
+from attlas.evaluation.naming import counted, metric_name
 from attlas.page.results import Line, Standings, chosen, dagger_says, deciding_pairs, near_best, printed, standings
 
 IN_LATEX = {
@@ -138,7 +138,7 @@ def _caption(comparison: Comparison, sheet: _Sheet, *, dagger: str, escape: Call
     seeds = max(len(line.contender.seeds) for line, _ in sheet.lines)
     source = comparison.data.get("source", "one split")
     over = first.report.measured() if comparison.by_rows else f"{len(first.report.users):,} users"
-    said = [escape(f"{source} ({sheet.table.code}): means over {over} and up to {_count(seeds, 'seed')}")]
+    said = [escape(f"{source} ({sheet.table.code}): means over {over} and up to {counted(seeds, 'seed')}")]
     if any(cell.spread for _, cells in sheet.lines for cell in cells):
         said.append("the standard deviation over seeds behind each")
     said.append("the best of a column is bold")
@@ -240,7 +240,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,4 +1,4 @@
-"""Metrics by name: the codes in which they are asked for, and how people write them."""
+"""Metrics by name: the codes in which they are asked for, and how people write them; and counts with their nouns."""
 
 from __future__ import annotations
 
@@ -61,6 +61,11 @@ def metric_name(metric: str) -> str:
     """A metric as people write it: NDCG@10."""
     name, at, cut = metric.partition("@")
     return METRIC_NAMES.get(name, name) + at + cut
+
+
+def counted(number: int, noun: str) -> str:
+    """A count and its noun: ``1 row``, ``2,434 rows``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def is_of_lists(metric: str) -> bool:

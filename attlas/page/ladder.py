@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from attlas.durations import readable_seconds
 from attlas.evaluation.comparison import Comparison, Contender
 from attlas.evaluation.naming import metric_name
 from attlas.evaluation.protocols import PROTOCOLS
@@ -62,12 +63,8 @@ def settings_table(comparison: Comparison) -> str:
 
 
 def seconds_text(value: float) -> str:
-    """Seconds as a person reads them, from hundredths to hours."""
-    if value < 60:
-        return f"{value:.1f} s" if value >= 0.1 else "under 0.1 s"
-    hours, rest = divmod(round(value), 3600)
-    minutes, seconds = divmod(rest, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+    """Seconds as a person reads them, from a tenth to hours."""
+    return "under 0.1 s" if value < 0.1 else readable_seconds(value)
 
 
 def _protocol(comparison: Comparison, table: Standings, *, is_first: bool) -> str:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from attlas.auditing.attention import _entropies
-from attlas.auditing.finding import counted, graded, percent
+from attlas.auditing.finding import graded, percent
 from attlas.auditing.histories import Probe, within_deviation
 from attlas.auditing.measuring import Bench, Figures, Without, popular
 from attlas.auditing.model import audit_model
@@ -21,6 +21,7 @@ from attlas.auditing.together import audit_together
 from attlas.data.split import Split
 from attlas.errors import ConfigError
 from attlas.evaluation.metrics import Ranks, ndcg
+from attlas.evaluation.naming import counted
 from attlas.evaluation.report import Report
 from attlas.ops.ragged import Ragged
 from tests.auditing.clean import clean, fitted

@@ -25,7 +25,8 @@ class DataConfig:
     Attributes:
         source: a file, or a folder of given files; "" where the data are passed in.
         split: how to hold out: a code of ``attlas.split``; given files keep theirs.
-        validation: for given files, how validation is cut from training: auto, leave-last-out, leave-random-out or none.
+        validation: for given files, how validation is cut from training: auto, leave-last-out, leave-random-out or none;
+            elsewhere auto, as ``split`` says, or none.
         seed: what random splits depend on.
         user, item, rating, time: names of columns; None guesses.
         separator: what stands between columns; None finds out.
@@ -90,6 +91,7 @@ def load_split(config: DataConfig, data: Any = None) -> tuple[Split, list[str]]:
         made = read_split(config.source, validation=config.validation, seed=config.seed, items=config.items)
         said = made.train.origin.sentences() + _oddities(made)
     else:
+        _refuse_validation(config)
         made = split_by(rows, config.split, config.seed, valid=0.0 if config.validation == "none" else None)
         said = rows.origin.sentences()
         if config.split == "auto":
@@ -120,11 +122,12 @@ def _load_examples(config: DataConfig, data: Any) -> tuple[Split, list[str]]:
             f"[data] {changed} is for interactions, and labelled rows are read as they are; leave it out, and name what is "
             "known of users and items as user_fields and item_fields"
         )
+    _refuse_validation(config)
     layout = _layout(config)
     given, said, code = given_examples(config.source) if data is None else {}, [], "given"
     if given:
         train, *others = read_parts([given[part] for part in ("train", "valid", "test") if part in given], layout)
-        valid, test = others[0] if len(others) == 2 else None, others[-1]
+        valid, test = others[0] if len(others) == 2 and config.validation != "none" else None, others[-1]
     else:
         if config.split not in ("auto", "global-ratio"):
             raise ConfigError(f"[data] split = {config.split!r} is for interactions; labelled rows split by 'global-ratio'")
@@ -201,3 +204,12 @@ def _changed(config: DataConfig, *more: str) -> str:
     """Which settings of cleaning, and which more, are not as they are by default; "" for none."""
     default = DataConfig()
     return ", ".join(name for name in (*config.cleaning(), *more) if getattr(config, name) != getattr(default, name))
+
+
+def _refuse_validation(config: DataConfig) -> None:
+    """Refuse to cut validation in a way that is for given files of interactions alone."""
+    if config.validation not in ("auto", "none"):
+        raise ConfigError(
+            f"[data] validation = {config.validation!r} is for given files such as NAME.train.rating; elsewhere validation is "
+            "'auto', held out as [data] split says, or 'none'"
+        )

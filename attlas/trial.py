@@ -246,8 +246,10 @@ def refuse_other_data(split: Split, card: dict[str, Any], folder: Path) -> None:
     """Refuse a split that is not the one a run was made with.
 
     Raises:
-        ArtefactError: which part is another.
+        ArtefactError: which part is another, or that the run has taken rows in, which no split of its data holds.
     """
+    if "updates" in card:
+        raise ArtefactError(f"{folder} has taken rows in since it was fitted; take the run that it was made from, or fit anew")
     found, known = fingerprints(split), card["data"]
     said = {
         "fingerprint": f"the training data are not those that {folder} was trained on",

@@ -22,22 +22,32 @@ VOID_ABOVE = 0.1
 
 @dataclass
 class Spell:
-    """One measured spell: wall seconds, own CPU seconds, and the share of the machine that other processes took."""
+    """One measured spell: wall seconds, own CPU seconds, and the share of the machine that other processes took.
+
+    ``with_children`` counts as own what children took that ended, or were killed, and were waited for.
+    """
 
     wall: float = 0.0
     cpu: float = 0.0
     others: float = 0.0
+    with_children: bool = False
     _began: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0), repr=False)
 
     def __enter__(self) -> Spell:
-        self._began = (time.perf_counter(), time.process_time(), _busy())
+        self._began = (time.perf_counter(), self._own(), _busy())
         return self
 
     def __exit__(self, *_: object) -> None:
         wall, cpu, busy = self._began
         self.wall = time.perf_counter() - wall
-        self.cpu = time.process_time() - cpu
+        self.cpu = self._own() - cpu
         self.others = max(0.0, _busy() - busy - self.cpu) / (self.wall * (os.cpu_count() or 1))
+
+    def _own(self) -> float:
+        if not self.with_children:
+            return time.process_time()
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return time.process_time() + children.ru_utime + children.ru_stime
 
     def facts(self) -> dict[str, float]:
         """Rounded, for a result line."""

@@ -1,10 +1,12 @@
 """The cells of docs/results.md: every model on every data set, each measured in a process of its own.
 
-    ATTLAS_DATA=... python benchmarks/quality.py [SET | SET/MODEL ...] [--page] [--again]
+    ATTLAS_DATA=... python benchmarks/quality.py [SET | SET/MODEL ...] [--page] [--again] [--trials]
 
 ``benchmarks/quality/SET.toml`` says what is asked for, ``benchmarks/results/quality/SET/MODEL.json`` what came of it. A cell
 whose settings, model's file and data are those of its JSON is finished and left alone; one that was killed goes on where it
-was, in ``runs/quality``. ``--page`` measures nothing and writes docs/results.md from what is there.
+was, in ``runs/quality``. ``--page`` measures nothing and writes docs/results.md from what is there. ``--trials`` searches
+nothing anew: of finished cells that miss what was published, or that are named as SET/MODEL, it adds to each trial what it
+reaches on the test part.
 """
 
 from __future__ import annotations
@@ -29,15 +31,18 @@ import attlas  # noqa: F401  (before torch)
 # isort: split
 from machine import Spell, die_with_parent
 from quality_cell import ROOT, Cell, cells_of, read_cells, read_sets
-from results_page import make_page
+from results_page import make_page, missed
 
+from attlas.data.split import Split
 from attlas.errors import AttlasError
 from attlas.evaluation.comparison import Contender
 from attlas.evaluation.metrics import BY_ROW
 from attlas.evaluation.report import RowReport
 from attlas.experiment import versions
-from attlas.telling import default_teller
+from attlas.search.space import with_settings
+from attlas.telling import Teller, default_teller
 from attlas.training.checkpoint import write_whole
+from attlas.trial import Trial
 
 PAGE = ROOT / "docs/results.md"
 FOR_MODEL = 0.85  # of a cell's minutes; the rest is for reading, auditing and an epoch that has begun
@@ -150,12 +155,55 @@ def run(cell: Cell, command: list[str], *, again: bool = False) -> str:
     return "measured" if not code else f"failed with exit code {code}"
 
 
+def fill_in(cell: Cell, tell: Teller, *, is_named: bool) -> str:
+    """Add to the trials of a finished cell what each reaches on the test part; what became of it.
+
+    Nothing is chosen by these figures. The file is written after each, so that the same call goes on after a stop.
+
+    Args:
+        is_named: whether this very cell was asked for; any other takes part only if it misses what was published.
+    """
+    if not cell.source.exists():
+        return f"left alone: {cell.source} is not there; put the data where ATTLAS_DATA points"
+    known = json.loads(cell.path.read_text()) if cell.path.exists() else {}
+    if known.get("depends") != cell.depends or "figures" not in known:
+        return "left alone: not measured as it is asked for now"
+    if not is_named and not missed(cell.model, cell.tables, known):
+        return "left alone: it misses nothing that was published"
+    asked = set(cell.tables["page"]["metrics"])
+    left = [trial for trial in known["tried"] if trial["value"] is not None and not asked <= set(trial.get("test", ()))]
+    if not left:
+        return "all trials were measured before"
+    split, failed = cell.split(tell), 0
+    for trial in left:
+        tell.say(f"{cell.name}: trial {trial['number']} on the test part")
+        try:
+            trial["test"] = tested(cell, trial, split, tell)
+        except AttlasError as error:
+            tell.say(f"{cell.name}: trial {trial['number']} failed: {error}")
+            failed += 1
+        write(cell, known)
+    return f"trials measured: {len(left) - failed}" + (f", failed: {failed}" if failed else "")
+
+
+def tested(cell: Cell, trial: Mapping[str, Any], split: Split, tell: Teller) -> dict[str, float | None]:
+    """What the settings of a trial reach by the page's metrics, fitted as the winner was: first seed, epochs of validation."""
+    experiment = with_settings(cell.experiment(), trial["settings"])
+    valid = {"metric": experiment.metric, "value": trial["value"], "epoch": trial["epoch"]}
+    reports = {report.protocol: report for report in Trial(experiment, split, None, tell).repeat(valid).reports}
+    report = reports[cell.tables["evaluation"]["protocol"][0]]
+    return {metric: rounded(report.mean(metric)) for metric in cell.tables["page"]["metrics"]}
+
+
 def main() -> int:
     """Measure what was asked for and is not finished, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("only", nargs="*", metavar="SET[/MODEL]", help="these alone")
     parser.add_argument("--page", action="store_true", help="measure nothing, write docs/results.md")
     parser.add_argument("--again", action="store_true", help="measure finished cells again")
+    parser.add_argument(
+        "--trials", action="store_true", help="measure the trials of cells that miss, or are named, on the test"
+    )
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     words, failed = parser.parse_args(), False
     sets = read_sets()
@@ -164,7 +212,9 @@ def main() -> int:
         die_with_parent()
         measure(cells[0])
         return 0
-    for place, cell in enumerate(cells, start=1):
+    for cell in cells if words.trials else ():
+        print(f"{cell.name}: {fill_in(cell, default_teller(), is_named=cell.name in words.only)}", file=sys.stderr)
+    for place, cell in enumerate(() if words.trials else cells, start=1):
         print(f"{cell.name} ({place} of {len(cells)})", file=sys.stderr)
         became = run(cell, [sys.executable, __file__, cell.name, "--here"], again=words.again)
         print(f"{cell.name}: {became}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -111,8 +112,8 @@ def test_the_configuration_is_read(path: Path) -> None:
         ("[training]\npatience = 0", r"\[training\] patience = 0 does not fit"),
         ("[training]\nseed = -1", r"\[training\] seed = -1 does not fit"),
         ("[training]\nrefit = 'perhaps'", r"\[training\] refit = 'perhaps' does not fit"),
-        ("[training]\nmetric = 'ndgc@10'", r"\[training\] metric = 'ndgc@10' is not known for ranking; did you mean 'ndcg'\?"),
-        ("[training]\nmetric = 'ndcg'", r"\[training\] metric = 'ndcg' does not fit; write for instance 'ndcg@10'"),
+        ("[training]\nmetric = 'ndgc@10'", r"^metric = 'ndgc@10' is not known for ranking; did you mean 'ndcg'\?"),
+        ("[training]\nmetric = 'ndcg'", r"^metric = 'ndcg' does not fit; write for instance 'ndcg@10'"),
         ("[training]\nmetric = 'ndcg@x'", "write for instance 'ndcg@10'"),
         ("[training]\nmetric = 'ndcg@0'", "write for instance 'ndcg@10'"),
         ("[training]\nmetric = 'auc@10'", "write for instance 'auc'"),
@@ -191,6 +192,26 @@ def test_what_is_for_interactions_is_refused_of_labelled_rows(setting: dict[str,
     table = pl.DataFrame({"user": [1, 2], "item": [1, 2], "label": [0, 1]})
     with pytest.raises(ConfigError, match=f"{next(iter(setting))} is for interactions, and labelled rows are read as they are"):
         load_split(DataConfig(label="label", **setting), table)
+
+
+@pytest.mark.parametrize("validation", ["leave-last-out", "nonne"])
+def test_a_way_to_cut_validation_from_given_files_is_refused_elsewhere(validation: str, club: Any, tmp_path: Path) -> None:
+    said = rf"\[data\] validation = '{validation}' is for given files such as NAME.train.rating"
+    with pytest.raises(ConfigError, match=said):
+        load_split(DataConfig(validation=validation), club.interactions)
+    (tmp_path / "rows.csv").write_text("user,item,label\n" + "".join(f"{n % 5},{n % 4},{n % 2}\n" for n in range(40)))
+    with pytest.raises(ConfigError, match=said):
+        load_split(DataConfig(source=str(tmp_path / "rows.csv"), label="label", validation=validation))
+
+
+def test_of_labelled_files_validation_is_the_file_or_none(tmp_path: Path) -> None:
+    for part in ("train", "valid", "test"):
+        (tmp_path / f"{part}.libfm").write_text("1 0:1 4:1\n0 1:1 5:1\n")
+    config = DataConfig(source=str(tmp_path), label="label")
+    assert load_split(config)[0].valid is not None
+    made, said = load_split(dataclasses.replace(config, validation="none"))
+    assert made.valid is None
+    assert "split given: 2 rows train, 0 validation, 2 test" in said
 
 
 def test_rows_that_a_split_drops_are_told(tmp_path: Path) -> None:

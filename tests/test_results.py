@@ -209,6 +209,46 @@ def test_a_cell_that_is_refused_says_why_with_the_figure(cell: Any, asked: dict[
     assert json.loads(cell.path.read_text())["not_run"] == "EASE on 40,000 items needs 25 GB"
 
 
+def test_trials_of_a_cell_that_misses_are_measured_on_the_test_part_and_nothing_else_changes(cell: Any, asked: dict[str, Any]):
+    quality.measure(cell)
+    before = json.loads(cell.path.read_text())
+    assert quality.fill_in(cell, quality_cell.Teller(), is_named=False) == "left alone: it misses nothing that was published"
+    aim = {"ease": {**TABLES["published"]["ease"], "hr@10": 0.9}}
+    missing = quality.Cell("club", "ease", {**TABLES, "published": aim})
+    assert missing.depends == cell.depends
+    assert quality.fill_in(missing, quality_cell.Teller(), is_named=False) == "trials measured: 2"
+    after = json.loads(cell.path.read_text())
+    found = [trial.pop("test") for trial in after["tried"]]
+    assert after == before
+    assert [set(figures) for figures in found] == [{"hr@10", "ndcg@10"}] * 2
+    assert [figures["hr@10"] for figures in found] == [1.0, 1.0]  # among three candidates everything is under the first ten
+    assert quality.fill_in(missing, quality_cell.Teller(), is_named=False) == "all trials were measured before"
+
+
+def test_measuring_trials_goes_on_where_it_was_stopped(cell: Any, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+    numbers = []
+
+    def stop_at_the_second(cell: Any, trial: Any, split: Any, tell: Any) -> dict[str, float]:
+        numbers.append(trial["number"])
+        if len(numbers) == 2:
+            raise KeyboardInterrupt
+        return {"hr@10": 0.5, "ndcg@10": 0.25}
+
+    quality.measure(cell)
+    monkeypatch.setattr(quality, "tested", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        quality.fill_in(cell, quality_cell.Teller(), is_named=True)
+    assert quality.fill_in(cell, quality_cell.Teller(), is_named=True) == "trials measured: 1"
+    assert numbers == [0, 1, 1]
+
+
+def test_trials_of_a_cell_that_is_asked_for_otherwise_now_are_left_alone(cell: Any, asked: dict[str, Any]):
+    quality.measure(cell)
+    other = quality.Cell("club", "ease", {**TABLES, "training": {"patience": 3}})
+    said = quality.fill_in(other, quality_cell.Teller(), is_named=True)
+    assert said == "left alone: not measured as it is asked for now"
+
+
 def test_no_trial_has_the_published_settings_if_none_was_tried_with_them():
     assert quality.published_trial(contender(l2s=(500.0, 200.0)), {"model.l2": 100.0}) is None
     assert quality.published_trial(contender(l2s=(500.0, 100.0)), {}) is None
@@ -328,6 +368,16 @@ def test_a_published_figure_that_is_missed_is_said_in_words_with_the_trials_behi
     assert "EASE **misses** NDCG@10 by 0.1875. The best of 2 trials has ndcg@10 0.1000 on validation" in page
     assert "trial 1 has the published settings" in page
     assert "| 1 | model.l2 = 100 | 0.1000 | not measured | complete |" in page
+
+
+def test_trials_stand_there_with_what_they_reach_on_the_test_part(measured: dict[str, Any]):
+    measured["tried"][1]["test"] = {"hr@10": 0.5, "ndcg@10": 0.25}
+    measured["tried"].append({"number": 2, "settings": {"model.l2": 9.0}, "value": None, "epoch": 0, "state": "failed"})
+    page = page_of(measured, **{"ndcg@10": 0.5})
+    assert "| trial | settings | validation ndcg@10 | test HR@10 / NDCG@10 | state |" in page
+    assert "| 0 | model.l2 = 500 | 0.1000 | not measured | complete |" in page
+    assert "| 1 | model.l2 = 100 | 0.1000 | 0.5000 / 0.2500 | complete |" in page
+    assert "| 2 | model.l2 = 9 |  |  | failed |" in page
 
 
 def of_labels(published: float) -> str:

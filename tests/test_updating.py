@@ -12,10 +12,12 @@ import polars as pl
 import pytest
 import torch
 
+from attlas.auditing.audit import audit
 from attlas.data.inputs import Inputs
 from attlas.data.interactions import Interactions
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError, DataError
+from attlas.final import fit_final
 from attlas.models import MODELS
 from attlas.models.protocol import task_of
 from attlas.recommender import Recommender, load
@@ -351,6 +353,13 @@ def test_an_updated_run_is_not_measured_on_rows_that_it_may_have_learned_from(ru
     update_run(run, written(tmp_path, LIKED))
     with pytest.raises(ArtefactError, match="has taken rows in since it was measured"):
         evaluate_run(run)
+
+
+@pytest.mark.parametrize("ask", [audit, fit_final])
+def test_an_updated_run_is_not_said_to_have_other_data(ask, run, tmp_path):
+    update_run(run, written(tmp_path, LIKED))
+    with pytest.raises(ArtefactError, match="has taken rows in since it was fitted; take the run that it was made from"):
+        ask(run, data=two_tastes())
 
 
 def test_the_command_says_what_came_in_and_by_which_way(run, tmp_path, command):

@@ -13,7 +13,7 @@ from typing import Any
 from attlas.artefact import MANIFEST
 from attlas.auditing.data import audit_rows, audit_table
 from attlas.auditing.examples import audit_examples
-from attlas.auditing.finding import SEVERITIES, Finding, Severity, by_severity, counted, worst
+from attlas.auditing.finding import SEVERITIES, Finding, Severity, by_severity, not_reproduced, worst
 from attlas.auditing.labelled import audit_reader
 from attlas.auditing.measuring import Bench
 from attlas.auditing.model import of_model
@@ -25,6 +25,7 @@ from attlas.data.interactions import Interactions
 from attlas.data.labelled import given_examples
 from attlas.data.split import Split, looks_like_split
 from attlas.errors import ArtefactError, ConfigError
+from attlas.evaluation.naming import counted
 from attlas.experiment import Experiment, read_toml
 from attlas.loading import DataConfig, label_of, labelled, load_rows, load_split
 from attlas.recommender import Recommender, load
@@ -33,7 +34,6 @@ from attlas.telling import Teller
 from attlas.trial import refuse_other_data, together
 
 COMPARED = {"compare", "contenders"}  # tables that make a TOML file one of a comparison
-REPRODUCED = 0.002  # how far a figure may move between machines: a few ranks of near-equal scores
 
 
 @dataclass(frozen=True)
@@ -192,17 +192,7 @@ def _reported(bench: Bench, reports: list[dict[str, Any]]) -> Iterator[Finding]:
             name: value for name, value in report["means"].items() if known and known.users is None and name in known.values
         }
         for name, value in told.items():
-            again = known.values[name]  # type: ignore[union-attr]
-            if abs(value - again) > REPRODUCED * max(1.0, abs(again)):
-                yield Finding(
-                    "not-reproduced",
-                    "error",
-                    bench.name,
-                    f"{name} is reported as {value:.4f} and measured anew as {again:.4f} ({code})",
-                    abs(value - again),
-                    f"{name} {value:.4f} -> {again:.4f} measured anew ({code})",
-                    "the report is of another model, another split or other code; evaluate again and report that",
-                )
+            yield from not_reproduced(bench.name, name, value, known.values[name], code)  # type: ignore[union-attr]
 
 
 def _loaded(config: DataConfig, data: Any, tell: Teller) -> tuple[Split, list[Finding]]:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attlas.auditing.finding import Finding, counted, graded, percent
+from attlas.auditing.finding import Finding, graded, percent
 from attlas.auditing.measuring import Bench
 from attlas.data.split import Split
+from attlas.evaluation.naming import counted
 
 FEW = 0.5  # of the catalogue; lists that are longer say about what the catalogue says
 

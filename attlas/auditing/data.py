@@ -11,12 +11,13 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from attlas.auditing.finding import Finding, Severity, counted, graded, percent
+from attlas.auditing.finding import Finding, Severity, graded, percent
 from attlas.data.columns import interaction_header
 from attlas.data.doors import open_table
 from attlas.data.interactions import Interactions
 from attlas.data.suspecting import Finding as Suspicion
 from attlas.data.suspecting import column_suspicions, suspicions
+from attlas.evaluation.naming import counted
 
 LONG = 10  # two histories of so many entries are not the same by chance
 MISLEADING = (

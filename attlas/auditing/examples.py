@@ -10,10 +10,11 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from attlas.auditing.finding import Finding, counted, graded, percent
+from attlas.auditing.finding import Finding, graded, percent
 from attlas.data.examples import Examples
 from attlas.data.split import Split
 from attlas.evaluation.metrics import label_auc
+from attlas.evaluation.naming import counted
 
 TOLD = 0.99  # an AUC that no field of an honest question reaches by itself
 CHANCE = 1.5  # rows may be in another part so many times more often than training rows come again by themselves

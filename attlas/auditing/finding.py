@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 Severity = Literal["info", "warning", "error"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # rising
+REPRODUCED = 0.002  # how far a figure may move between machines: a few ranks of near-equal scores
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,20 @@ def by_severity(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: -SEVERITIES.index(finding.severity))
 
 
-def counted(number: int, noun: str) -> str:
-    """A count and its noun: ``1 row``, ``2,434 rows``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def percent(share: float) -> str:
     """A share of 0..1 as a person reads it; what is small keeps two digits."""
     return f"{100 * share:.2g} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
+
+
+def not_reproduced(subject: str, metric: str, value: float, again: float, code: str) -> Iterator[Finding]:
+    """What is to say of a reported figure that does not come again; nothing of one that does."""
+    if abs(value - again) > REPRODUCED * max(1.0, abs(again)):
+        yield Finding(
+            "not-reproduced",
+            "error",
+            subject,
+            f"{metric} is reported as {value:.4f} and measured anew as {again:.4f} ({code})",
+            abs(value - again),
+            f"{metric} {value:.4f} -> {again:.4f} measured anew ({code})",
+            "the report is of another model, another split or other code; evaluate again and report that",
+        )

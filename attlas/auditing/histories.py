@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from attlas.auditing.finding import Finding, Severity, counted, percent
+from attlas.auditing.finding import Finding, Severity, percent
 from attlas.auditing.measuring import Bench
 from attlas.data.inputs import LeaveOut
 from attlas.data.negatives import draw_negatives
+from attlas.evaluation.naming import counted
 from attlas.models.protocol import asked_by
 from attlas.scoring import Scorer
 from attlas.training.objectives import left_out_by

@@ -24,7 +24,7 @@ SAME = 0.995  # of a list's places; lists that agree so far with popularity's ar
 
 @dataclass(frozen=True, eq=False)
 class Lists:
-    """The k best unseen items of some users.
+    """The k best unseen items of some users; in a small catalogue nobody may have so many.
 
     Attributes:
         users: int64[V].
@@ -46,9 +46,11 @@ def lists_of(bench: Bench) -> Lists:
 
 
 def of_lists(bench: Bench) -> Iterator[Finding]:
-    """The share of the most popular items in the lists, against their share of what was held out."""
+    """The share of the most popular items in the lists, against their share of what was held out; nothing without lists."""
     split, lists = bench.split, lists_of(bench)
     assert isinstance(bench.scorer, Scorer)
+    if not lists.items.size:
+        return
     count_I = np.diff(split.train.by_item.indptr)
     is_head_I = np.zeros(len(count_I), bool)
     is_head_I[np.argsort(-count_I, kind="stable")[: max(1, round(HEAD * int((count_I > 0).sum())))]] = True

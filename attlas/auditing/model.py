@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from attlas.auditing.attention import of_attention
-from attlas.auditing.finding import Finding, counted, graded, percent
+from attlas.auditing.finding import Finding, graded, percent
 from attlas.auditing.histories import of_histories
 from attlas.auditing.labelled import audit_reader
 from attlas.auditing.lists import of_lists
@@ -18,6 +18,7 @@ from attlas.auditing.ties import of_reversal, of_ties
 from attlas.auditing.untrained import of_untrained
 from attlas.data.examples import Examples
 from attlas.data.split import Split
+from attlas.evaluation.naming import counted
 from attlas.evaluation.report import Report, RowReport
 from attlas.experiment import Experiment
 from attlas.models.protocol import task_of
@@ -68,16 +69,17 @@ def of_model(bench: Bench) -> list[Finding]:
 
 
 def _trained_on_test(bench: Bench) -> Iterator[Finding]:
-    known, test = bench.scorer.train, bench.split.test
-    is_known = np.isin(cells(test), cells(known)) & ~np.isin(cells(test), cells(bench.split.train))
+    known, test, split = bench.scorer.train, bench.split.test, bench.split
+    own = np.concatenate([cells(part) for part in (split.train, split.valid, split.given) if part is not None])
+    is_known = np.isin(cells(test), cells(known)) & ~np.isin(cells(test), own)  # what a part repeats is the split's own fault
     if is_known.any():
         share = float(is_known.mean())
         yield Finding(
             "trained-on-test",
             graded(share, warning=0, error=0.01),
             bench.name,
-            f"the model's training rows hold {counted(int(is_known.sum()), 'test row')} ({percent(share)}) that the split's "
-            "training part does not",
+            f"the model's training rows hold {counted(int(is_known.sum()), 'test row')} ({percent(share)}) that neither "
+            "training nor validation has",
             share,
             bench.change("without them", kept=~is_known) or "every test row was trained on: the number says nothing",
             "fit on split.train; a run trained on all rows has no metric of its own",

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attlas.auditing.finding import Finding, Severity, counted, graded, percent
+from attlas.auditing.finding import Finding, Severity, graded, percent
 from attlas.auditing.measuring import Bench
 from attlas.data.split import Split
 from attlas.evaluation.metrics import AT_K, Ranks
+from attlas.evaluation.naming import counted
 
 BY_OWN_TIME = ("leave-last-out", "user-time", "held-out-users-time")  # their rows follow a user's own time
 MOST = 2_000  # test rows that the popularity of their moment is worked out for

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from attlas.auditing.candidates import is_sampled
-from attlas.auditing.finding import Finding, counted
+from attlas.auditing.finding import Finding
 from attlas.data.inputs import Sizes
 from attlas.data.split import Split
+from attlas.evaluation.naming import counted
 from attlas.evaluation.protocols import PROTOCOLS
 from attlas.experiment import Experiment
 from attlas.models import model_class

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from attlas.auditing.candidates import of_candidates
-from attlas.auditing.finding import Finding, counted, graded, percent
+from attlas.auditing.finding import Finding, graded, percent
 from attlas.auditing.measuring import Bench, popular, usual_codes
 from attlas.auditing.order import of_order
 from attlas.data.interactions import Interactions
 from attlas.data.split import Split
+from attlas.evaluation.naming import counted
 from attlas.evaluation.protocols import Scorer
 from attlas.telling import Teller
 

@@ -10,9 +10,10 @@ from itertools import combinations
 
 import numpy as np
 
-from attlas.auditing.finding import Finding, counted
+from attlas.auditing.finding import Finding
 from attlas.errors import ConfigError
 from attlas.evaluation.codes import Code
+from attlas.evaluation.naming import counted
 from attlas.evaluation.protocols import PROTOCOLS
 from attlas.evaluation.report import AnyReport, Report
 

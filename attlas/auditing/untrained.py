@@ -13,9 +13,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attlas.auditing.finding import Finding, Severity, counted, percent
+from attlas.auditing.finding import Finding, Severity, percent
 from attlas.auditing.lists import lists_of
 from attlas.auditing.measuring import Bench
+from attlas.evaluation.naming import counted
 
 SAMPLE = 200  # users whose scores are looked at
 FALL = 0.9  # of the metric; one that falls below this part of itself was of the untrained items
@@ -32,7 +33,8 @@ def of_untrained(bench: Bench) -> Iterator[Finding]:
     is_cold_N = is_untrained_I[split.test.item]
     effects = [_effect(bench, code, is_untrained_I) for code in bench.codes]
     is_lived_by = any(is_wrong for is_wrong, _ in effects)
-    places, cold = float(is_untrained_I[lists_of(bench).items].mean()), float(is_cold_N.mean())
+    listed, cold = lists_of(bench).items, float(is_cold_N.mean())
+    places = float(is_untrained_I[listed].mean()) if listed.size else 0.0
     severity: Severity = "error" if is_lived_by else "warning" if places >= max(CROWD, 2 * cold) else "info"
     yield Finding(
         "untrained-items",

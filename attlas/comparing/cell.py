@@ -5,6 +5,7 @@ In its folder:
     search/                 the trials
     searched.json           what they found
     seed-1.safetensors      what the fit of the first seed reached, and so on
+    over.json               after how many seeds time was over, if it was
     run/                    the run of the first seed
     seed-2/                 a fit that has not ended
 """
@@ -91,15 +92,22 @@ def chosen_by(searched: Searched) -> dict[str, Any]:
 def _fits(
     searched: Searched, split: Split, folder: Path, seeds: int, seconds: float | None, name: str, tell: Teller
 ) -> list[tuple[dict[str, AnyReport], dict[str, Any]]]:
-    """Reports and facts of each seed, for as long as what the search left of the time lasts."""
+    """Reports and facts of each seed, for as long as what the search left of the time lasts.
+
+    A later session may find more time left, since it does not pay again for what was begun; what one has decided holds.
+    """
     left = None if seconds is None else seconds - searched.seconds
-    experiment = searched.experiment
+    experiment, over = searched.experiment, folder / "over.json"
     fits: list[tuple[dict[str, AnyReport], dict[str, Any]]] = []
     first = experiment.training.seed
     wanted = seeds if draws(experiment) else 1
+    if over.is_file():
+        wanted = min(wanted, int(json.loads(over.read_text(encoding="utf-8"))["seeds"]))
     for seed in range(first, first + wanted):
-        if fits and left is not None and left < max(facts["again_seconds"] for _, facts in fits):
+        is_kept = (folder / f"seed-{seed}.safetensors").is_file()
+        if fits and not is_kept and left is not None and left < max(facts["again_seconds"] for _, facts in fits):
             tell.say(f"{name}: time is over after {len(fits)} of {wanted} seeds")
+            write_whole(over, (json.dumps({"seeds": len(fits)}) + "\n").encode())
             break
         fits.append(_fit(experiment, split, seed, folder, chosen_by(searched), tell, name, is_first=not fits))
         left = None if left is None else left - fits[-1][1]["wall_seconds"]

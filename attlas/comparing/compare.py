@@ -38,6 +38,7 @@ from attlas.evaluation.breakdown import by_activity, by_training_rows
 from attlas.evaluation.codes import rows_of
 from attlas.evaluation.comparison import Comparison, Contender, Skipped
 from attlas.evaluation.metrics import ERRORS
+from attlas.evaluation.naming import LEADING
 from attlas.evaluation.row_pairs import compare_row_pairs
 from attlas.evaluation.significance import Pair, compare_pairs
 from attlas.experiment import versions
@@ -100,7 +101,10 @@ def run_plan(plan: Plan, *, out: str | Path, data: Any = None, tell: Teller | No
     for sentence in said:
         tell.say(sentence)
     if split.valid is None:
-        raise ConfigError("without a validation part nothing can be chosen; split with one: --validation leave-random-out")
+        raise ConfigError(
+            "without a validation part nothing can be chosen; leave --validation none out, put a file of validation rows "
+            "beside labelled train and test files, or bring a split that has one"
+        )
     _enter(folder, plan, split)
     lock = claim(folder / ".lock")
     if lock is None:
@@ -123,7 +127,10 @@ def recall_plan(folder: Path) -> Plan:
         ArtefactError: none was.
     """
     try:
-        return Plan.of(json.loads((folder / PLAN).read_text(encoding="utf-8"))["plan"])
+        tables = json.loads((folder / PLAN).read_text(encoding="utf-8"))["plan"]
+        if tables["compare"].get("metric") == LEADING["ranking"]:  # as an earlier version noted it whatever was compared
+            del tables["compare"]["metric"]
+        return Plan.of(tables)
     except OSError as error:
         raise ArtefactError(f"{folder} holds no comparison; begin one: attlas compare --data FILE --out {folder}") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -54,7 +54,7 @@ class CompareConfig:
         budget: time for everything, such as 10m or 2h, in equal shares of what is left; None means as long as it takes.
         seeds: fits per model with the settings that won, where anything is drawn at random.
         metric: by which validation chooses and the table is ordered, in full ranking; among models of ratings it is their
-            error, rmse where nobody says otherwise, and on labelled rows logloss or auc, or rmse.
+            error, and on labelled rows logloss or auc, or rmse. None means ndcg@10, rmse or logloss, whichever fits.
         objective: of labelled rows what all models learn: logistic, the logit of the label, or squared, +1 and -1.
         protocol: codes beside full; () means ncf where the files give candidates.
         k: the cut-offs.
@@ -70,7 +70,7 @@ class CompareConfig:
     trials: int = Field(default=20, ge=1)
     budget: str | None = None
     seeds: int = Field(default=3, ge=1)
-    metric: str = LEADING["ranking"]
+    metric: str | None = None
     objective: Literal["logistic", "squared"] | None = None
     protocol: tuple[str, ...] = ()
     k: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(10, 20), min_length=1)
@@ -88,16 +88,17 @@ class CompareConfig:
 
     @property
     def cuts(self) -> tuple[int, ...]:
-        """The cut-offs, that of the metric among them.
+        """The cut-offs of rankings, that of the metric among them.
 
         Raises:
             ConfigError: there is no such metric, or no report shows it.
         """
-        name, cut = find_metric(self.metric, "ranking")
+        metric = self.metric or LEADING["ranking"]
+        name, cut = find_metric(metric, "ranking")
         if name in EXPECTED:
             raise ConfigError(
-                f"[compare] metric = {self.metric!r} is for validation alone, and a table is ordered by what it shows; "
-                f"write {self.metric.removeprefix('sampled_')!r}"
+                f"[compare] metric = {metric!r} is for validation alone, and a table is ordered by what it shows; "
+                f"write {metric.removeprefix('sampled_')!r}"
             )
         return tuple(sorted({*self.k, cut})) if cut else self.k
 
@@ -166,9 +167,9 @@ class Plan:
         return cls.of(read_toml(path))
 
     def to_dict(self) -> dict[str, Any]:
-        """The tables again, ready for JSON."""
-        tables = {"data": dataclasses.asdict(self.data), "compare": dataclasses.asdict(self.compare)}
-        return {**tables, "contenders": self.contenders}
+        """The tables again, ready for JSON, the leading metric spelled out."""
+        compare = {**dataclasses.asdict(self.compare), "metric": self.metric}
+        return {"data": dataclasses.asdict(self.data), "compare": compare, "contenders": self.contenders}
 
     @property
     def task(self) -> Literal["ranking", "rating", "label", "target"]:
@@ -195,8 +196,7 @@ class Plan:
     @property
     def metric(self) -> str:
         """The leading metric, or the leading error."""
-        is_left_alone = self.compare.metric == LEADING["ranking"]
-        return LEADING[self.task] if is_left_alone else self.compare.metric
+        return self.compare.metric or LEADING[self.task]
 
     def entrants(self, *, has_candidates: bool) -> list[Entrant]:
         """Who takes part, the ladder first.

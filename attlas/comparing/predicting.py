@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,8 @@ def _on_part(experiment: Experiment, train: Interactions, share: float) -> float
     place_I = np.random.default_rng(0).permutation(len(train.items))
     is_in = place_I[train.item] < count
     items = Vocabulary(list(range(count)), noun="item")
-    part = Interactions(train.users, items, train.user[is_in], place_I[train.item[is_in]])
+    rows = train.take(is_in)
+    part = replace(rows, items=items, item=place_I[rows.item])
     inputs = Inputs(part, device=find_device(experiment.training.device))
     model = _model(experiment, inputs)
     solver = make_solver(model, experiment.solver)

@@ -12,8 +12,8 @@ import numpy as np
 
 from attlas.evaluation.breakdown import Breakdown
 from attlas.evaluation.comparison import Comparison, Contender
-from attlas.evaluation.naming import metric_name
-from attlas.page.results import Line, Standings, chosen, deciding_pairs, near_best, printed, standings, worse_than
+from attlas.evaluation.naming import counted, metric_name
+from attlas.page.results import Line, Standings, chosen, dagger_says, deciding_pairs, near_best, printed, standings
 
 IN_LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -52,7 +52,7 @@ def sentences(comparison: Comparison) -> list[str]:
 
 
 def markdown(comparison: Comparison) -> str:
-    """One table per protocol; the best of a column bold, what is not significantly below it marked with a dagger."""
+    """One table per protocol; the best of a column bold, what no test puts below it marked with a dagger."""
     parts = []
     for protocol in comparison.protocols:
         sheet = _sheet(comparison, protocol)
@@ -65,7 +65,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def latex(comparison: Comparison) -> str:
-    r"""One ``table`` per protocol in the manner of booktabs; the best of a column bold, what is not significantly below it
+    r"""One ``table`` per protocol in the manner of booktabs; the best of a column bold, what no test puts below it
     marked with ``\dagger``, baselines in italics.
     """
     return "% \\usepackage{booktabs}\n" + "\n".join(_latex_table(comparison, code) for code in comparison.protocols)
@@ -138,15 +138,12 @@ def _caption(comparison: Comparison, sheet: _Sheet, *, dagger: str, escape: Call
     seeds = max(len(line.contender.seeds) for line, _ in sheet.lines)
     source = comparison.data.get("source", "one split")
     over = first.report.measured() if comparison.by_rows else f"{len(first.report.users):,} users"
-    said = [escape(f"{source} ({sheet.table.code}): means over {over} and up to {_count(seeds, 'seed')}")]
+    said = [escape(f"{source} ({sheet.table.code}): means over {over} and up to {counted(seeds, 'seed')}")]
     if any(cell.spread for _, cells in sheet.lines for cell in cells):
         said.append("the standard deviation over seeds behind each")
     said.append("the best of a column is bold")
     if any(cell.is_near for _, cells in sheet.lines for cell in cells):
-        said.append(
-            f"{dagger} is not significantly {worse_than(comparison.metric)} the best {metric_name(comparison.metric)} "
-            "(paired tests over users, Holm)"
-        )
+        said.append(f"{dagger} {dagger_says(comparison)} (paired tests over users, Holm)")
     return f"{'; '.join(said)}. {escape(f'Budget of every search: {comparison.budget}.')}"
 
 
@@ -243,7 +240,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,4 +1,4 @@
-"""Metrics by name: the codes in which they are asked for, and how people write them."""
+"""Metrics by name: the codes in which they are asked for, and how people write them; and counts with their nouns."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def find_metric(code: str, task: str) -> tuple[str, int | None]:
     name, _, cut = code.partition("@")
     at_k, without = (ALL_AT_K, WITHOUT_K) if task == "ranking" else ({}, BY_ROW[task])
     if name not in (*at_k, *without):
-        raise ConfigError(f"[training] metric = {code!r} is not known for {task}; {nearest(name, (*at_k, *without))}")
+        raise ConfigError(f"metric = {code!r} is not known for {task}; {nearest(name, (*at_k, *without))}")
     if bool(re.fullmatch(r"[1-9]\d*", cut)) != (name in at_k) or (cut and name in without):
         fit = f"{name}@10" if name in at_k else name
-        raise ConfigError(f"[training] metric = {code!r} does not fit; write for instance {fit!r}")
+        raise ConfigError(f"metric = {code!r} does not fit; write for instance {fit!r}")
     return name, int(cut) if cut else None
 
 
@@ -61,6 +61,11 @@ def metric_name(metric: str) -> str:
     """A metric as people write it: NDCG@10."""
     name, at, cut = metric.partition("@")
     return METRIC_NAMES.get(name, name) + at + cut
+
+
+def counted(number: int, noun: str) -> str:
+    """A count and its noun: ``1 row``, ``2,434 rows``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def is_of_lists(metric: str) -> bool:

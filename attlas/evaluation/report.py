@@ -11,7 +11,7 @@ from scipy.stats import bootstrap
 
 from attlas.errors import ConfigError, nearest
 from attlas.evaluation.codes import Code, refuse_mixed
-from attlas.evaluation.naming import is_of_lists
+from attlas.evaluation.naming import counted, is_of_lists
 from attlas.evaluation.rows import RowReport as RowReport
 
 RESAMPLES = 1000
@@ -156,14 +156,14 @@ class Report:
         against = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
         said = [
             f"protocol {self.protocol}, split {self.split}, part {self.part}",
-            f"{_count(len(self.users), 'user')} ranked against {against} items each",
-            f"{_count(self.num_users_without_test, 'user')} had no {self.part} item to rank",
+            f"{counted(len(self.users), 'user')} ranked against {against} items each",
+            f"{counted(self.num_users_without_test, 'user')} had no {self.part} item to rank",
             f"ties averaged ({100 * self.tie_share:.2f} % of held-out items tie)",
         ]
-        said += [f"{_count(count, 'user')} scored as a stranger: {way}" for way, count in self.ways.items()]
+        said += [f"{counted(count, 'user')} scored as a stranger: {way}" for way, count in self.ways.items()]
         if self.num_masked:
-            said.append(f"{_count(self.num_masked, 'held-out pair')} left out, seen before by the same user")
-        said += [f"{_count(count, 'given candidate')} {what}" for what, count in self.odd_candidates.items()]
+            said.append(f"{counted(self.num_masked, 'held-out pair')} left out, seen before by the same user")
+        said += [f"{counted(count, 'given candidate')} {what}" for what, count in self.odd_candidates.items()]
         if any(name.endswith(CORRECTED) for name in self.per_user):
             said.append("corrected: full ranking, estimated as if candidates were drawn evenly from what the user has not seen")
         return said
@@ -216,7 +216,3 @@ def bootstrap_mean(values: np.ndarray, level: float = 0.95) -> tuple[float, floa
         random_state=np.random.default_rng(0),
     ).confidence_interval
     return float(found.low), float(found.high)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

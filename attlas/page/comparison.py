@@ -116,7 +116,7 @@ def _pair_words(comparison: Comparison) -> str:
     return (
         f"By {metric_name(comparison.metric)} under protocol {comparison.protocols[0]}, user by user. A row of the matrix is "
         f"{relation} the column by so much of the column's mean; p-values are adjusted for the number of pairs. Bold is "
-        "significant, n.s. is not."
+        "significant, n.s. is not; nothing is tested of a model that depends on its seed and has one only."
     )
 
 
@@ -206,6 +206,7 @@ def _notes(comparison: Comparison) -> dict[str, str]:
     parts = [f"{data[name]:,} {said}" for name, said in _PARTS.items() if isinstance(data.get(name), int)]
     seeds = sorted({seed for each in comparison.contenders for seed in each.seeds})
     report = comparison.contenders[0].pooled(comparison.protocols[0])
+    of_lists = ", of coverage and Gini a jackknife" if getattr(report, "overall", {}) else ""
     return {
         "Data": f"{data.get('source', 'not said')}: {', '.join(parts)}" if parts else str(data.get("source", "not said")),
         "Split": str(data.get("split", report.split)),
@@ -213,7 +214,7 @@ def _notes(comparison: Comparison) -> dict[str, str]:
         "Budget": comparison.budget,
         "Seeds": f"{', '.join(map(str, seeds))}; one where nothing is drawn at random",
         "Settings": "chosen on the validation part, never on the test part",
-        "Intervals": "95 %, percentile bootstrap over users; seeds averaged",
+        "Intervals": f"95 %, percentile bootstrap over users{of_lists}; seeds averaged",
         "Significance": "paired tests over users, adjusted for the number of pairs; intervals over users and seeds",
         "Fingerprint": str(data.get("fingerprint", "not said")),
         "Versions": ", ".join(f"{name} {version}" for name, version in comparison.versions.items()),

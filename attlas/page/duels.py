@@ -47,8 +47,9 @@ def _cell(pair: Any, above: str) -> str:
     if pair is None:
         return "<td>–</td>"
     share = percent(pair.relative if pair.above == above else -pair.relative)
-    kind, verdict = ("told-apart", "") if pair.is_significant else ("alike", ", n.s.")
-    return f'<td class="{kind}">{share}<small>{escape(p_text(pair.p_value))}{verdict}</small></td>'
+    kind = "told-apart" if pair.is_significant else "alike"
+    said = "not tested" if pair.single else p_text(pair.p_value) + ("" if pair.is_significant else ", n.s.")
+    return f'<td class="{kind}">{share}<small>{escape(said)}</small></td>'
 
 
 def _numbers(comparison: Comparison) -> str:
@@ -61,10 +62,16 @@ def _numbers(comparison: Comparison) -> str:
             f"{name} by": f"{pair.difference:.4f}",
             "95 % interval": f"{pair.low:.4f} to {pair.high:.4f}".replace("-", "−"),
             "relative": f"{percent(pair.relative)} ± {percent(pair.relative_half).lstrip('+')}",
-            "adjusted p": f"{pair.p_value:.3g}",
-            "verdict": "significant" if pair.is_significant else "not significant",
+            "adjusted p": "–" if pair.single else f"{pair.p_value:.3g}",
+            "verdict": _verdict(pair),
         }
         for pair in comparison.pairs
     ]
     table = plain_table(columns, rows, label="Every pair of models")
     return f'<details class="more"><summary>Every pair in numbers</summary>{table}</details>'
+
+
+def _verdict(pair: Any) -> str:
+    if pair.single:
+        return f"not tested: {' and '.join(pair.single)} under one seed"
+    return "significant" if pair.is_significant else "not significant"

@@ -7,8 +7,10 @@ from html import escape
 from typing import Any
 
 from attlas.evaluation.comparison import Comparison
+from attlas.evaluation.naming import counted
 
-SEVERITIES = ("error", "warning", "info")  # falling
+NOUNS = {"error": "error", "warning": "warning", "info": "remark"}  # by severity, falling
+SEVERITIES = tuple(NOUNS)
 
 
 def findings_of(comparison: Comparison) -> list[str]:
@@ -23,13 +25,8 @@ def tally(comparison: Comparison) -> str:
     """How many of each severity, in words."""
     everything = [*comparison.findings, *(found for each in comparison.contenders for found in each.findings)]
     counts = {severity: sum(_severity(found) == severity for found in everything) for severity in SEVERITIES}
-    said = [_counted(count, severity) for severity, count in counts.items() if count]
+    said = [counted(count, NOUNS[severity]) for severity, count in counts.items() if count]
     return ", ".join(said) or "no findings"
-
-
-def _counted(count: int, severity: str) -> str:
-    noun = {"error": "error", "warning": "warning", "info": "remark"}[severity]
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _severity(found: Mapping[str, Any]) -> str:

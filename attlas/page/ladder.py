@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from attlas.durations import readable_seconds
 from attlas.evaluation.comparison import Comparison, Contender
 from attlas.evaluation.naming import metric_name
 from attlas.evaluation.protocols import PROTOCOLS
 from attlas.page.frame import plain_table, region
 from attlas.page.progress import settings_text
-from attlas.page.results import Line, Standings, near_best, printed, standings, worse_than
+from attlas.page.results import Line, Standings, dagger_says, near_best, printed, standings
 from attlas.page.standings import meanings
 
 HEAD = '<th scope="col" class="number">{}</th>'
@@ -34,7 +35,7 @@ def ladder(comparison: Comparison) -> list[str]:
         "and its 95 % interval: where the mean would lie with other users like these."
     )
     if near_best(comparison):
-        said.append(f"† is not significantly {worse_than(comparison.metric)} the best of the leading metric.")
+        said.append(f"† {dagger_says(comparison)}.")
     return [*shown, f'<p class="aside">{escape(" ".join(said))}</p>', *_skipped(comparison)]
 
 
@@ -62,12 +63,8 @@ def settings_table(comparison: Comparison) -> str:
 
 
 def seconds_text(value: float) -> str:
-    """Seconds as a person reads them, from hundredths to hours."""
-    if value < 60:
-        return f"{value:.1f} s" if value >= 0.1 else "under 0.1 s"
-    hours, rest = divmod(round(value), 3600)
-    minutes, seconds = divmod(rest, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+    """Seconds as a person reads them, from a tenth to hours."""
+    return "under 0.1 s" if value < 0.1 else readable_seconds(value)
 
 
 def _protocol(comparison: Comparison, table: Standings, *, is_first: bool) -> str:
@@ -113,8 +110,7 @@ def _name(line: Line, comparison: Comparison | None, near: frozenset[str]) -> st
     tags = ["baseline"] if line.contender.is_baseline else []
     if comparison and comparison.winner == line.name:
         tags.append("best on validation")
-    title = f"not significantly {worse_than(comparison.metric)} the best" if comparison else ""
-    dagger = f'<abbr title="{title}">†</abbr>' if line.name in near else ""
+    dagger = f'<abbr title="{escape(dagger_says(comparison))}">†</abbr>' if comparison and line.name in near else ""
     note = f"<small>{', '.join(tags)}</small>" if tags else ""
     return f'<th scope="row"><span class="rank">{line.rank}</span>{escape(line.name)}{dagger}{note}</th>'
 

@@ -13,6 +13,7 @@ from attlas.evaluation.report import Mean
 from attlas.page.cards import Person, card
 from attlas.page.charts import Chart
 from attlas.page.frame import Frame, Section, region, render_frame, write_frame
+from attlas.page.ladder import seconds_text
 from attlas.page.standings import Entry, meanings
 
 
@@ -80,7 +81,7 @@ def _standings(entries: Sequence[Entry], metrics: Sequence[str]) -> str:
     rows = []
     for entry in entries:
         cells = "".join(_cell(entry.mean(metric), entry, best[metric]) for metric in metrics)
-        seconds = "–" if entry.seconds is None else _seconds(entry.seconds)
+        seconds = "–" if entry.seconds is None else seconds_text(entry.seconds)
         kind = ' class="reference"' if entry.is_reference else ""
         note = " <small>reference</small>" if entry.is_reference else ""
         rows.append(f'<tr{kind}><th scope="row">{escape(entry.name)}{note}</th>{cells}<td class="number">{seconds}</td></tr>')
@@ -90,10 +91,6 @@ def _standings(entries: Sequence[Entry], metrics: Sequence[str]) -> str:
         f"{meanings(metrics)} Beneath each mean stands its 95 % interval: where the mean would lie with other users like these."
     )
     return region(table, label="Standings") + f'<p class="aside">{escape(said)}</p>'
-
-
-def _seconds(value: float) -> str:
-    return f"{value:,.1f} s" if value >= 0.1 else "under 0.1 s"
 
 
 def _cell(mean: Mean, entry: Entry, best: float) -> str:

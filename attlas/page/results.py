@@ -142,12 +142,21 @@ def pairs_by_names(comparison: Comparison) -> dict[frozenset[str], Any]:
 
 
 def near_best(comparison: Comparison) -> frozenset[str]:
-    """The names that are not significantly below the best under the leading protocol and metric."""
+    """The names that no test puts below the best under the leading protocol and metric; ``dagger_says`` what that means."""
     best, found = comparison.ranked[0].name, pairs_by_names(comparison)
     others = [each.name for each in comparison.ranked[1:]]
     return frozenset(
         name for name in others if (pair := found.get(frozenset((best, name)))) is not None and not pair.is_significant
     )
+
+
+def dagger_says(comparison: Comparison) -> str:
+    """What is true of every name that is near the best."""
+    best, found = comparison.ranked[0].name, pairs_by_names(comparison)
+    is_untested = any(found[frozenset((best, name))].single for name in near_best(comparison))
+    side = "above" if comparison.is_error else "below"
+    more = ", or was not tested against it, since one of the two has one seed only" if is_untested else ""
+    return f"is not significantly {side} the best {metric_name(comparison.metric)}{more}"
 
 
 def deciding_pairs(comparison: Comparison) -> list[Any]:
@@ -181,11 +190,6 @@ def chosen(comparison: Comparison) -> str:
     reached = f"{name} {line.report.mean(comparison.metric):.4f} on the test part, place {line.rank} of {len(table.lines)}"
     won = f"{line.name} has the best validation {metric_name(valid['metric'])}, {valid['value']:.4f}"
     return f"{won}, and reached {reached} (protocol {table.protocol})."
-
-
-def worse_than(metric: str) -> str:
-    """How a value that is not as good stands to a better one."""
-    return "above" if metric in ERRORS else "below"
 
 
 def printed(value: float) -> str:

@@ -19,7 +19,8 @@ def without_test(split: Split) -> Split:
     if split.valid is None:
         raise ConfigError(
             f"split {split.code!r} came without a validation part, and settings are never chosen on the test part; "
-            "leave [data] validation = 'none' out, or split another way"
+            "leave [data] validation = 'none' out, put a file of validation rows beside labelled train and test files, or "
+            "split another way"
         )
     nothing = split.train.take(np.zeros(0, np.int64))
     given = split.given.take(np.isin(split.given.user, split.valid.user)) if split.given is not None else None

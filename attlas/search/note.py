@@ -39,10 +39,8 @@ def described(
     experiment: Experiment, split: Split, space: Space, fixed: Collection[str], storage: str | None
 ) -> dict[str, Any]:
     """What must be the same whenever the search goes on, as JSON holds it."""
-    plain = experiment.to_dict()
-    del plain["training"]["chosen"]  # it says where the epochs come from, and changes nothing that is searched
     what = {
-        "experiment": plain,
+        "experiment": _spelled(experiment),
         "fixed": sorted(fixed),
         "space": {key: dataclasses.asdict(choices) for key, choices in space.items()},
         "data": {**fingerprints(split), "valid_fingerprint": split.valid.fingerprint if split.valid else None},
@@ -52,25 +50,34 @@ def described(
     return told
 
 
-def study_name(model: str, what: dict[str, Any]) -> str:
+def _spelled(experiment: Experiment) -> dict[str, Any]:
+    plain = experiment.to_dict()
+    del plain["training"]["chosen"]  # it says where the epochs come from, and changes nothing that is searched
+    told: dict[str, Any] = json.loads(json.dumps(plain))
+    return told
+
+
+def _study_name(what: dict[str, Any]) -> str:
     """What the study is called: equal searches of several folders share it, if they share the storage."""
     code = hashlib.sha256(json.dumps({**what, "storage": None}, sort_keys=True).encode()).hexdigest()
-    return f"attlas {model} {code[:12]}"
+    return f"attlas {what['experiment']['model']['name']} {code[:12]}"
 
 
-def noted(folder: Path, what: dict[str, Any], budget: Budget) -> str:
-    """Note in the folder what is searched there; returns the word by which its trials are known.
+def noted(folder: Path, what: dict[str, Any], budget: Budget) -> tuple[str, str]:
+    """Note in the folder what is searched there; returns the word by which its trials are known, and the name of the study.
+
+    A note stays as it was begun: settings that came since are taken to be at their defaults.
 
     Raises:
         ArtefactError: something else is searched there.
     """
     note = read_note(folder) if (folder / NOTE).exists() else {"home": uuid.uuid4().hex, **what}
+    known = {**note, "experiment": _spelled(Experiment.of(note["experiment"]))}
     for name, value in what.items():
-        if note.get(name) != value:
+        if known.get(name) != value:
             raise ArtefactError(f"{folder} holds another search: its {SAID[name]}; choose another folder")
     write_whole(folder / NOTE, (json.dumps({**note, "budget": budget._asdict()}, indent=2) + "\n").encode())
-    home: str = note["home"]
-    return home
+    return note["home"], _study_name({name: note[name] for name in what})
 
 
 def read_note(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from attlas.evaluation.metrics import ERRORS
 from attlas.experiment import EvaluationConfig, Experiment
 from attlas.search.blind import without_test
 from attlas.search.loop import sentence, work
-from attlas.search.note import Budget, described, noted, study_name
+from attlas.search.note import Budget, described, noted
 from attlas.search.plan import Plan
 from attlas.search.space import count, learns_in_epochs, space_of, with_settings
 from attlas.search.study import Study, quiet, study_file, without_password
@@ -78,7 +78,7 @@ def _planned(
 ) -> Plan:
     space = space_of(sought, fixed)
     what = described(experiment, seen, space, fixed, without_password(storage) if storage else None)
-    home = noted(folder, what, budget)
+    home, study = noted(folder, what, budget)
     return Plan(
         experiment=sought,
         split=seen,
@@ -87,7 +87,7 @@ def _planned(
         trials=int(min(budget.trials, count(space))),
         seconds=budget.seconds,
         storage=storage or study_file(folder / "study.db"),
-        study=study_name(experiment.model["name"], what),
+        study=study,
         home=home,
         began=time.monotonic(),
     )

@@ -16,6 +16,7 @@ from attlas.spaces import Choice, Space, Span
 from attlas.training.solvers import make_solver, solver_settings
 
 SCALARS = (type(None), bool, int, float, str)  # what Optuna can store as it is
+WAYS = ("solver.name", "solver.objective")  # how a model is trained, of which nothing is searched; whoever says so fixes it
 
 
 def settings_of(experiment: Experiment) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def space_of(experiment: Experiment, fixed: Collection[str] = ()) -> dict[str, S
     """
     known = settings_of(experiment)
     for key in fixed:
-        if key not in known:
+        if key not in (*known, *WAYS):
             raise ConfigError(f"there is no setting {key!r} to hold fixed; {nearest(key, known)}")
     whole: Space = getattr(model_class(experiment.model["name"]), "search_space", {})
     stretched = {key: _holding(choices, known[key]) for key, choices in whole.items() if key in known and key not in fixed}

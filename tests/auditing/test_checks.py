@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from attlas.auditing.attention import _entropies
-from attlas.auditing.finding import counted, graded, percent
+from attlas.auditing.finding import graded, percent
 from attlas.auditing.histories import Probe, within_deviation
 from attlas.auditing.measuring import Bench, Figures, Without, popular
+from attlas.auditing.model import audit_model
 from attlas.auditing.order import of_order
 from attlas.auditing.split import audit_split
 from attlas.auditing.ties import _first, _last
@@ -20,6 +21,7 @@ from attlas.auditing.together import audit_together
 from attlas.data.split import Split
 from attlas.errors import ConfigError
 from attlas.evaluation.metrics import Ranks, ndcg
+from attlas.evaluation.naming import counted
 from attlas.evaluation.report import Report
 from attlas.ops.ragged import Ragged
 from tests.auditing.clean import clean, fitted
@@ -64,6 +66,15 @@ def test_a_bench_leaves_out_rows_and_items() -> None:
     assert bench.figures("full", kept=np.array([True, False])) == Figures("full", {"hr@1": 0.0, "ndcg@1": 0.0})
     assert bench.figures("full", kept=np.array([True, False]), without=is_cold) == Figures("full", {"hr@1": 1.0, "ndcg@1": 1.0})
     assert bench.figures("full", kept=np.zeros(2, bool)) is None
+
+
+def test_where_nobody_has_a_whole_list_unseen_nothing_is_said_of_lists() -> None:
+    """Four items, one of them untrained; each user has two unseen ones, and a list would have three."""
+    split = split_of([(0, 0), (0, 1), (1, 1), (1, 2), (2, 2), (2, 0)], [(0, 2), (1, 0), (2, 1)], num_users=3, num_items=4)
+    found = {finding.code: finding for finding in audit_model(popular(split.train), split)}
+    assert "popularity-lists" not in found
+    assert found["untrained-items"].size == 0.0
+    assert "nan" not in " ".join(f"{finding.sentence} {finding.effect}" for finding in found.values())
 
 
 def test_cold_rows_are_counted_with_the_metric_without_them() -> None:

@@ -390,6 +390,15 @@ def test_a_fault_is_told_once() -> None:
     assert [finding.code for finding in trained_on_test()].count("trained-on-test") == 1
 
 
+def test_pairs_that_validation_shares_with_the_test_part_are_not_the_fault_of_a_model_that_learned_from_both() -> None:
+    split = clean()
+    valid = together(split.valid, every(split.test, 10))
+    rest = split.test.take(np.arange(len(split.test)) % 10 > 0)
+    learned = replace(split, train=together(split.train, valid), valid=None, test=rest, candidates=None)
+    found = audit_model(fitted("ease", learned).scorer, replace(split, valid=valid, candidates=None), name="ease")
+    assert "trained-on-test" not in {finding.code for finding in found}
+
+
 @pytest.mark.parametrize("fault", PLANTED)
 def test_a_planted_fault_is_found_and_nothing_else(fault: str) -> None:
     code, plant = PLANTED[fault]

@@ -17,12 +17,15 @@ import numpy as np
 import pytest
 
 import attlas
+from attlas.comparing.cell import run_cell
 from attlas.comparing.compare import recall_plan, run_plan
 from attlas.comparing.plan import Plan
 from attlas.data.simulate import simulate
 from attlas.errors import ArtefactError, ConfigError, MissingExtra
 from attlas.evaluation.comparison import Comparison
+from attlas.experiment import Experiment
 from attlas.search.locks import claim
+from attlas.telling import Teller
 
 TABLES: dict[str, Any] = {
     "compare": {"models": (), "without": ("slim", "ials", "itemknn"), "trials": 3, "seeds": 2, "epochs": 4},
@@ -196,6 +199,23 @@ def test_a_budget_of_time_ends_every_search(tmp_path: Path, ratings: Path) -> No
     assert comparison.contenders
     assert len(comparison.contenders) + len(comparison.skipped) == 7
     assert all(len(each.tried) < 1000 for each in comparison.contenders)
+
+
+def test_seeds_that_time_did_not_allow_are_not_fitted_by_a_later_call(tmp_path: Path) -> None:
+    split = attlas.split(simulate(120, 60, seed=3).interactions)
+    experiment = Experiment.of({"model": {"name": "mf", "embedding_dim": 4}, "training": {"epochs": 2, "refit": True}})
+    how: dict[str, Any] = {"folder": tmp_path / "mf", "trials": 1, "seeds": 3, "name": "mf", "tell": Teller()}
+    first = run_cell(experiment, split, seconds=1e-6, **how)
+    again = run_cell(experiment, split, seconds=1e6, **how)
+    assert (first.seeds, again.seeds) == ((1,), (1,))
+
+
+def test_fits_that_are_there_are_kept_whatever_time_is_left(tmp_path: Path) -> None:
+    split = attlas.split(simulate(120, 60, seed=3).interactions)
+    experiment = Experiment.of({"model": {"name": "mf", "embedding_dim": 4}, "training": {"epochs": 2, "refit": True}})
+    how: dict[str, Any] = {"folder": tmp_path / "mf", "trials": 1, "name": "mf", "tell": Teller()}
+    run_cell(experiment, split, seconds=None, seeds=2, **how)
+    assert run_cell(experiment, split, seconds=1e-6, seeds=3, **how).seeds == (1, 2)
 
 
 def test_killed_three_times_it_ends_with_the_same_table(found: tuple[Comparison, Path], ratings: Path, tmp_path: Path) -> None:

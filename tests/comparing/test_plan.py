@@ -6,6 +6,7 @@ import pytest
 
 from attlas.comparing.plan import LADDER, Plan
 from attlas.errors import ConfigError
+from attlas.search.space import space_of
 
 
 def names(tables: dict) -> list[str]:
@@ -31,6 +32,13 @@ def test_a_variant_stands_under_its_own_name_with_its_settings_fixed() -> None:
     assert not made.is_baseline
 
 
+def test_a_variant_may_say_how_it_is_trained() -> None:
+    tables = {"compare": {"models": ()}, "contenders": {"bpr": {"model": {"name": "mf"}, "solver": {"objective": "bpr"}}}}
+    made = Plan.of(tables).entrants(has_candidates=False)[-1]
+    assert made.experiment.solver == {"objective": "bpr"}
+    assert set(space_of(made.experiment, made.fixed)) == {"model.embedding_dim", "solver.learning_rate", "solver.negatives"}
+
+
 def test_every_model_gets_the_same_epochs_seed_and_metric() -> None:
     made = Plan.of({"compare": {"epochs": 7, "seed": 3, "metric": "recall@5"}}).entrants(has_candidates=True)
     assert {(e.experiment.training.epochs, e.experiment.training.seed, e.experiment.metric) for e in made} == {
@@ -48,6 +56,8 @@ def test_every_model_gets_the_same_epochs_seed_and_metric() -> None:
         ({"compare": {"without": ("delf",)}}, "not of the ladder"),
         ({"compare": {"models": ("delf", "biased_mf")}}, "biased_mf predicts ratings, and the others rank"),
         ({"compare": {"budget": "soon"}}, "soon"),
+        ({"compare": {"metric": "ndgc@10"}}, "^metric = 'ndgc@10' is not known for ranking; did you mean 'ndcg'"),
+        ({"compare": {"models": ("aimf",), "metric": "ndcg@10"}}, "^metric = 'ndcg@10' is not known for rating"),
         ({"compare": {"metric": "sampled_ndcg@10"}}, "for validation alone.* write 'ndcg@10'"),
         ({"contenders": {"../x": {"model": {"name": "ease"}}}}, "cannot be the name of a folder"),
         ({"contenders": {"winner": {"model": {"name": "ease"}}}}, "cannot be the name of a folder"),
@@ -68,6 +78,11 @@ def test_what_does_not_fit_is_refused_before_anything_runs(tables: dict, said: s
 )
 def test_the_configuration_is_read(path: Path) -> None:
     assert Plan.from_file(path).entrants(has_candidates=True)
+
+
+@pytest.mark.parametrize(("model", "metric"), [("ease", "ndcg@10"), ("aimf", "rmse")])
+def test_the_leading_metric_is_noted_as_what_it_is(model: str, metric: str) -> None:
+    assert Plan.of({"compare": {"models": (model,)}}).to_dict()["compare"]["metric"] == metric
 
 
 def test_models_of_ratings_are_held_against_biases_and_biased_mf_by_their_error() -> None:

@@ -17,6 +17,7 @@ from attlas.errors import TooLarge
 from attlas.experiment import Experiment
 from attlas.models import model_class
 from attlas.training.solvers import make_solver
+from tests.toy import rated_tastes
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,10 @@ def test_of_labelled_rows_an_epoch_and_their_prediction_are_foretold(club: Split
     assert predict_seconds(experiment, made) > 0
     with pytest.raises(TooLarge, match="one epoch of fm and the prediction after it are predicted to take"):
         refuse_too_slow(experiment, made, 1e-9)
+
+
+def test_of_a_model_of_ratings_with_a_solver_of_its_own_an_epoch_is_foretold() -> None:
+    assert predict_seconds(of("biased_mf"), split(rated_tastes().train, "user-ratio")) > 0
 
 
 def test_a_model_that_would_take_too_long_is_refused_with_the_figure(club: Split) -> None:

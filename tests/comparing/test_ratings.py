@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from attlas.comparing.compare import run_plan
+from attlas.comparing.compare import recall_plan, run_plan
 from attlas.comparing.plan import Plan
 from attlas.comparing.tables import rows, sentences
 from attlas.data.interactions import Interactions
@@ -105,6 +107,24 @@ def test_a_finished_comparison_is_read_again_and_fits_nothing(plan: Plan, found:
     again = run_plan(plan, out=folder)
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/seed-*.safetensors")} == before
     assert sentences(again) == sentences(comparison)
+
+
+def test_a_comparison_of_ratings_that_an_earlier_version_noted_goes_on(found: tuple[Comparison, Path], tmp_path: Path) -> None:
+    """It noted the metric of rankings, which led nothing."""
+    shutil.copytree(found[1], tmp_path / "club")
+    noted = json.loads((tmp_path / "club/plan.json").read_text())
+    assert noted["plan"]["compare"]["metric"] == "rmse"
+    noted["plan"]["compare"]["metric"] = "ndcg@10"
+    (tmp_path / "club/plan.json").write_text(json.dumps(noted))
+    again = run_plan(recall_plan(tmp_path / "club"), out=tmp_path / "club")
+    assert sentences(again) == sentences(found[0])
+
+
+def test_with_a_budget_the_ladder_takes_part_too(plan: Plan, tmp_path: Path) -> None:
+    timed = replace(plan, compare=replace(plan.compare, budget="2m", trials=1, seeds=1))
+    comparison = run_plan(timed, out=tmp_path / "club")
+    assert comparison.skipped == ()
+    assert [each.name for each in comparison.contenders] == ["biases", "biased_mf", "small"]
 
 
 def test_a_model_that_cannot_take_part_is_named_with_the_reason(tmp_path: Path) -> None:

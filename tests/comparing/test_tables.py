@@ -56,6 +56,14 @@ def test_markdown_shows_the_best_bold_the_near_daggered_and_the_spread_over_seed
     assert "† is not significantly below the best NDCG@10" in table[6]
 
 
+def test_a_dagger_says_where_nothing_was_tested() -> None:
+    made = three()
+    pairs = tuple(replace(each, single=("delf",)) if each.above == "delf" else each for each in made.pairs)
+    for write in (markdown, latex):
+        assert "not tested" not in write(made)
+        assert "the best NDCG@10, or was not tested against it" in write(replace(made, pairs=pairs))
+
+
 def test_values_that_look_alike_are_both_bold() -> None:
     found = comparison(
         [contender(name, {"full": report({"ndcg@10": [value]})}) for name, value in (("a", 0.4), ("b", 0.40000001))]

@@ -15,6 +15,7 @@ import pytest
 
 from attlas.errors import ConfigError
 from attlas.evaluation.comparison import Comparison, Skipped
+from attlas.evaluation.report import Overall
 from attlas.evaluation.rows import RowReport
 from attlas.page.charts import Chart, looks_of
 from attlas.page.comparison import comparison_frame, write_comparison
@@ -183,6 +184,16 @@ def test_every_pair_is_in_the_matrix_once_and_in_the_table_with_its_interval() -
     assert "0.0150 to 0.0250" in table(text, "Every pair of models")
 
 
+def test_what_was_not_tested_is_not_called_a_verdict() -> None:
+    made = three()
+    pairs = [replace(each, single=("delf",)) if each.above == "delf" else each for each in made.pairs]
+    text = shown(replace(made, pairs=tuple(pairs)))
+    cells = re.findall(r"<small>(.*?)</small>", table(text, "How far each model is above each other"))
+    assert cells == ["not tested", "not tested", "p 0.003"]
+    assert table(text, "Every pair of models").count("not tested: delf under one seed") == 2
+    assert "† is not significantly below the best NDCG@10, or was not tested against it" in text
+
+
 def test_findings_show_the_worst_first_and_bear_what_is_missing() -> None:
     text = shown(drawn(8))
     found = re.findall(r'<span class="severity">(\w+)</span> (.*?)</p>', text)
@@ -206,6 +217,14 @@ def test_the_page_says_how_to_go_on_and_how_it_was_measured(written: str) -> Non
     assert "<code>attlas compare rows.csv</code>" in written
     for fact in ("1f0c9a7be2d44a11", "20 trials each", "torch 2.9.1", "988,129 rows to train", "1, 2, 3; one where"):
         assert fact in written
+
+
+def test_the_page_says_which_intervals_are_no_bootstrap() -> None:
+    made = report({"ndcg@10": [0.4, 0.2]})
+    lists = replace(made, overall={"coverage@10": Overall(0.5, 0.4, 0.6)})
+    said = [shown(comparison([contender("ease", {"full": one})])) for one in (made, lists)]
+    assert ["percentile bootstrap over users, of coverage and Gini a jackknife;" in text for text in said] == [False, True]
+    assert all("percentile bootstrap over users" in text for text in said)
 
 
 def test_the_page_loads_nothing_from_anywhere(written: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -241,6 +242,24 @@ def test_where_the_epochs_come_from_makes_no_other_search(found: tuple[Searched,
     again = seek(of("mf", model={"embedding_dim": 8}, training={"chosen": True}), parts, found[1], trials=10)
     assert what(again) == what(found[0])
     assert "chosen" not in read_note(found[1])["experiment"]["training"]  # so that older folders go on too
+
+
+def test_a_search_that_an_earlier_version_began_goes_on(parts: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its note does not know settings that came since; they stand at what they were."""
+
+    def of_earlier(experiment: Experiment) -> dict[str, Any]:
+        plain = experiment.to_dict()
+        del plain["training"]["chosen"], plain["training"]["start"]
+        told: dict[str, Any] = json.loads(json.dumps(plain))
+        return told
+
+    monkeypatch.setattr("attlas.search.note._spelled", of_earlier)
+    first = seek(of("ease"), parts, tmp_path, trials=1)
+    monkeypatch.undo()
+    again = seek(of("ease"), parts, tmp_path, trials=2)
+    assert again.tried[:1] == first.tried  # its seconds too: it was not run again
+    assert len(again.tried) == 2
+    assert "start" not in read_note(tmp_path)["experiment"]["training"]
 
 
 def test_without_optuna_the_message_says_what_to_install(parts: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,6 +98,18 @@ def test_a_fixed_setting_that_there_is_not_is_refused() -> None:
         space_of(of("ease"), ["model.l3"])
 
 
+@pytest.mark.parametrize(
+    ("name", "solver", "searched"),
+    [
+        ("mf", {"objective": "bpr", "negatives": 2}, {"model.embedding_dim", "solver.learning_rate"}),
+        ("mf", {"name": "descent", "negatives": 2}, {"model.embedding_dim", "solver.learning_rate"}),
+        ("fawmf", {"name": "fbgd"}, set(SPACES["fawmf"])),
+    ],
+)
+def test_the_way_a_model_is_trained_may_be_held_fixed(name: str, solver: dict[str, Any], searched: set[str]) -> None:
+    assert set(space_of(of(name, solver=solver), [f"solver.{key}" for key in solver])) == searched
+
+
 def test_a_solver_that_lacks_a_setting_is_not_asked_for_it() -> None:
     descending = space_of(of("mf", solver={"objective": "bpr"}))
     assert set(descending) == {"model.embedding_dim", "solver.learning_rate", "solver.negatives"}

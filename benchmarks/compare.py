@@ -1,0 +1,164 @@
+"""What is demanded of a comparison by the clock, and that kills change nothing of its table.
+
+    ATTLAS_DATA=... python benchmarks/compare.py whole [--out DIR]
+    ATTLAS_DATA=... python benchmarks/compare.py kills --seed N [--whole DIR] [--out DIR]
+    ATTLAS_DATA=... python benchmarks/compare.py small [--out DIR]
+    python benchmarks/compare.py same DIR DIR
+
+``whole`` runs configs/compare-ml-1m-ncf.toml from nothing to its end: two hours are given on two cores. ``kills`` runs the
+same, kills it at three random moments, each 5 to 25 minutes after a start, and starts it again; what comes of it is held
+against the whole run. ``small`` is ml-100k with a budget of five minutes, for which six are given. Each of them appends a line
+to ``results/compare.jsonl``; what the command itself says stands in DIR.log. ``same`` measures nothing: it holds two finished
+folders against each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import attlas  # noqa: F401  (before torch)
+
+# isort: split
+from machine import Spell, data_folder, record
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS = ROOT / "runs/compare"
+LADDER = ("configs/compare-ml-1m-ncf.toml", "ml-1m-ncf", 120)  # the words after `attlas compare`, the data, the minutes given
+SMALL = ("--budget=5m", "ml-100k/u.data.gz", 6)
+KILLS, EARLIEST, LATEST = 3, 5 * 60, 25 * 60  # seconds after a start
+PASSING = ("run", "source", "memory", "reason")  # where things lie, and what a machine had to spare
+SHOWN = 5  # differences
+
+
+def measure(asked: tuple[str, str, int], out: Path, moments: Iterable[float] = ()) -> dict[str, Any]:
+    """Run a comparison in a new folder, killed at some moments; what a line says of it."""
+    words, source, minutes = asked
+    data = data_folder().resolve() / source
+    if not data.exists():
+        sys.exit(f"{data} is not there; put the data where ATTLAS_DATA points")
+    if out.exists():
+        sys.exit(f"{out} is there already, and what is measured begins with nothing; delete it, or choose another --out")
+    command = [sys.executable, "-m", "attlas", "compare", words, "--data", str(data), "--out", str(out)]
+    with Spell(with_children=True) as spell:
+        killed = run_killed(command, moments, out.with_name(f"{out.name}.log"))
+    table = table_of(out)
+    return {
+        "data": source.partition("/")[0],
+        "what": f"attlas compare {words}",
+        "killed_after_s": [round(after) for after in killed],
+        "minutes": round(spell.wall / 60, 1),
+        "minutes_given": minutes,
+        "whole": spell.facts(),
+        "peak_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
+        "trials": {each["name"]: len(each["trials"]) for each in table["contenders"]},
+        "skipped": [each["name"] for each in table["skipped"]],
+        "table": digest(table),
+    }
+
+
+def run_killed(command: list[str], moments: Iterable[float], log: Path) -> list[float]:
+    """Run a command, kill it so many seconds after each start and start it again, then run it to its end; when it was killed.
+
+    What ends before its moment has come is not started again.
+    """
+    killed: list[float] = []
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as said:
+        for after in (*moments, None):
+            process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT, start_new_session=True)
+            try:
+                code = process.wait(timeout=after)
+            except subprocess.TimeoutExpired:
+                killed.append(after or 0.0)
+                continue
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+            if code:
+                sys.exit(f"it ended with exit code {code}; {log} says why")
+            break
+    return killed
+
+
+def table_of(folder: Path) -> dict[str, Any]:
+    """What a finished comparison found: all of its JSON but seconds, memory, and where things lie."""
+    path = folder / "comparison.json"
+    if not path.is_file():
+        sys.exit(f"{folder} holds no finished comparison")
+    found: dict[str, Any] = lasting(json.loads(path.read_text(encoding="utf-8")))
+    return found
+
+
+def lasting(value: Any) -> Any:
+    """The same value without what may be another each time."""
+    if isinstance(value, dict):
+        return {name: lasting(part) for name, part in value.items() if "seconds" not in name and name not in PASSING}
+    return [lasting(part) for part in value] if isinstance(value, list) else value
+
+
+def digest(table: dict[str, Any]) -> str:
+    """By what a table is known again."""
+    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(one: Any, other: Any, where: str = "") -> Iterator[str]:
+    """Every place in which two tables differ, with both values: ``winner: 'ease' / 'mf'``."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for name in dict.fromkeys((*one, *other)):
+            yield from differences(one.get(name, "absent"), other.get(name, "absent"), f"{where}.{name}")
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for place, parts in enumerate(zip(one, other, strict=True)):
+            yield from differences(*parts, f"{where}.{place}")
+    elif one != other:
+        yield f"{where.removeprefix('.')}: {one!r} / {other!r}"
+
+
+def killed_and_compared(seed: int, whole: Path, out: Path) -> dict[str, Any]:
+    """The line of a comparison that was killed at random moments, and whether its table is that of the whole run."""
+    expected, draw = table_of(whole), random.Random(seed)
+    line = measure(LADDER, out, [draw.uniform(EARLIEST, LATEST) for _ in range(KILLS)])
+    found = list(differences(expected, table_of(out)))
+    return {**line, "seed": seed, "of_whole": digest(expected), "is_same": not found, "differs": found[:SHOWN]}
+
+
+def main() -> int:
+    """One line, or whether two folders say the same."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = parser.add_subparsers(dest="what", required=True)
+    for name in ("whole", "kills", "small"):
+        part = parts.add_parser(name)
+        part.add_argument("--out", type=Path, help="a new folder for the comparison")
+        if name == "kills":
+            part.add_argument("--seed", type=int, required=True, help="what the moments depend on")
+            part.add_argument("--whole", type=Path, default=RUNS / "whole", help="the folder of a whole run")
+    parts.add_parser("same").add_argument("folders", type=Path, nargs=2)
+    words = parser.parse_args()
+    if words.what == "same":
+        found = list(differences(*map(table_of, words.folders)))
+        print("\n".join(found) or f"the same table, {digest(table_of(words.folders[0]))}")
+        return int(bool(found))
+    if words.what == "kills":
+        out = words.out or RUNS / f"kills-{words.seed}"
+        line = killed_and_compared(words.seed, words.whole.resolve(), out.resolve())
+    else:
+        line = measure(LADDER if words.what == "whole" else SMALL, (words.out or RUNS / words.what).resolve())
+    record("compare", [line])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from attlas import fit, load, simulate
+from attlas.models import MODELS
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA on this machine")
 
 
-@pytest.mark.parametrize("model", ["popularity", "ease", "delf"])
+@pytest.mark.parametrize("model", MODELS)
 def test_a_model_fitted_on_cuda_loads_on_the_cpu_and_scores_alike(model, tmp_path):
     club = simulate(num_users=120, num_items=60, seed=2)
     on_cuda = fit(club.interactions, model=model, device="cuda", epochs=2, out=tmp_path / "run")

@@ -74,7 +74,8 @@ class NAIS(nn.Module):
         "model.embedding_dim": Choice((16, 32, 64)),
         "model.smoothing": Choice((0.3, 0.5, 0.7)),
         "model.attention": Choice(("product", "concatenation")),
-        "solver.learning_rate": Span(0.0005, 0.01, log=True),
+        "solver.optimizer": Choice(("adam", "adagrad")),
+        "solver.learning_rate": Span(0.0005, 0.05, log=True),
         "solver.weight_decay": Choice((0.0, 1e-7, 1e-6, 1e-5)),
     }
 

@@ -2,8 +2,10 @@
 
 ATTLAS_DATA=... python benchmarks/histories.py [--recbole PYTHON] [--data ml-1m-ncf|amazon-cds] [--share 1.0] [MODEL ...]
 
-The plain versions run some users only, RecBole some batches; both are scaled up. PYTHON is that of an environment with RecBole
-1.2.1, as for ``rivals.py``. With a share below 1 only that part of the users is kept: to try the script.
+The plain versions and RecBole take targets out of positives only, so that ours are timed with leave_out = "remove"; an epoch
+with their default stands beside it. The plain versions run some users only, RecBole some batches; both are scaled up. PYTHON is
+that of an environment with RecBole 1.2.1, as for ``rivals.py``. With a share below 1 only that part of the users is kept: to
+try the script.
 """
 
 from __future__ import annotations
@@ -43,8 +45,8 @@ from attlas.training.objectives import Pointwise
 DIM, SMOOTHING, NEGATIVES, RATE, ROUNDS = 64, 0.5, 4, 1e-3, 3
 NEUMF_BATCH, NEUMF_RATE = 32768, 0.005  # curves.py: no worse after as many epochs as RecBole's batch of 2,048
 WHAT = {
-    "fism": f"FISM, embedding {DIM}",
-    "nais": f"NAIS, product, {DIM} and {DIM}, beta {SMOOTHING}",
+    "fism": f"FISM, embedding {DIM}, leave_out remove as in RecBole",
+    "nais": f"NAIS, product, {DIM} and {DIM}, beta {SMOOTHING}, leave_out remove as in RecBole",
     "neumf": "NeuMF 8, 32 to 32 to 16 to 8",
 }
 PLAIN_USERS = {"fism": 600, "nais": 24}
@@ -62,6 +64,7 @@ class Contender:
     their_users: int = 3  # 0: all, by RecBole's own evaluation
     batch_size: int | None = None  # of ours
     rate: float = RATE
+    default: Callable[[Inputs], nn.Module] | None = None  # ours with its own leave_out, where that is not the others'
 
 
 CONTENDERS = {
@@ -70,12 +73,14 @@ CONTENDERS = {
         lambda inputs: PlainFISM(inputs.sizes.num_items, DIM),
         "FISM",
         None,
+        default=lambda inputs: FISM(inputs.sizes, FISM.Config(embedding_dim=DIM)),
     ),
     "nais": Contender(
         lambda inputs: NAIS(inputs.sizes, NAIS.Config(embedding_dim=DIM, attention_dim=DIM, leave_out="remove")),
         lambda inputs: PlainNAIS(inputs.sizes.num_items, DIM, DIM, SMOOTHING),
         "NAIS",
         60,
+        default=lambda inputs: NAIS(inputs.sizes, NAIS.Config(embedding_dim=DIM, attention_dim=DIM)),
     ),
     "neumf": Contender(
         lambda inputs: NeuMF(inputs.sizes),
@@ -107,10 +112,10 @@ class Some(Pointwise):
             yield batch
 
 
-def our_epoch(contender: Contender, inputs: Inputs) -> dict[str, Any]:
+def our_epoch(contender: Contender, make: Callable[[Inputs], nn.Module], inputs: Inputs) -> dict[str, Any]:
     """The quickest of some epochs after one that compiles, negatives and optimizer steps included."""
     torch.manual_seed(1)
-    model = contender.ours(inputs)
+    model = make(inputs)
     spells = []
     for seed in range(ROUNDS + 1):
         objective = Some(contender.batches if seed else 2, contender.batch_size)
@@ -191,8 +196,10 @@ def recbole(python: str, contender: Contender, inputs: Inputs) -> dict[str, Any]
 def line_of(name: str, inputs: Inputs, python: str | None) -> dict[str, Any]:
     """Ours, the plain version and RecBole, one after the other."""
     contender = CONTENDERS[name]
-    epoch, ranking = our_epoch(contender, inputs), our_ranking(contender, inputs)
+    epoch, ranking = our_epoch(contender, contender.ours, inputs), our_ranking(contender, inputs)
     line: dict[str, Any] = {"what": f"{WHAT[name]}, {NEGATIVES} negatives", "epoch": epoch, "ranking": ranking}
+    if contender.default:
+        line["default_epoch"] = our_epoch(contender, contender.default, inputs)
     if contender.plain:
         plain_epoch, plain_ranking = plain(name, inputs)
         line |= {

@@ -11,6 +11,7 @@ import torch
 from attlas import fit, load, simulate
 from attlas.data.inputs import Inputs
 from attlas.data.labelled import read_examples
+from attlas.models import MODELS
 from attlas.models.fawmf import FAWMF
 from attlas.models.fawmf_solvers import FBGD, Alternating
 from tests.test_fields_run import LAYOUT, frame
@@ -18,7 +19,7 @@ from tests.test_fields_run import LAYOUT, frame
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA on this machine")
 
 
-@pytest.mark.parametrize("model", ["popularity", "ease", "delf"])
+@pytest.mark.parametrize("model", MODELS)
 def test_a_model_fitted_on_cuda_loads_on_the_cpu_and_scores_alike(model, tmp_path):
     club = simulate(num_users=120, num_items=60, seed=2)
     on_cuda = fit(club.interactions, model=model, device="cuda", epochs=2, out=tmp_path / "run")

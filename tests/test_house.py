@@ -52,6 +52,7 @@ METRICS = re.compile(r"(hr|ndcg|recall|precision|map|mrr|auc)(@\d+)?")
 MAY_DIFFERENTIATE = {"attlas/training/fit.py", "attlas/frozen.py"}
 LONGEST_FILE, LONGEST_FUNCTION, SHORTEST_PAPER = 300, 40, 60
 TARGET = re.compile(r"\b((?:[\w-]+/)+[\w-]+\.py)::(\w+(?:\.\w+)*)")
+RESULT = re.compile(r"`(benchmarks/results/[\w./-]+)`")
 
 
 def room_of(path: Path, root: Path) -> str:
@@ -326,6 +327,17 @@ def pages_point_at_code_that_exists(root: Path) -> list[str]:
     return complaints
 
 
+def pages_point_at_results_that_exist(root: Path) -> list[str]:
+    """Every file of results that a page names is there."""
+    return [
+        f"{page.relative_to(root)}:{number} points at {file}, which is not there"
+        for page in pages_of(root)
+        for number, line in enumerate(page.read_text().splitlines(), start=1)
+        for file in RESULT.findall(line)
+        if not (root / file).exists()
+    ]
+
+
 def nothing_runs_what_it_reads(root: Path) -> list[str]:
     """No pickle, no eval or exec, no torch.load: what is read from a disk is data and never code."""
     complaints = []
@@ -360,6 +372,7 @@ CHECKS: list[Callable[[Path], list[str]]] = [
     public_things_are_explained,
     every_model_has_its_five_places,
     pages_point_at_code_that_exists,
+    pages_point_at_results_that_exist,
     nothing_runs_what_it_reads,
 ]
 
@@ -453,6 +466,12 @@ BREACHES = {
         "docs/papers/mean.md",
         "first\nsee `attlas/models/mean.py::Mean.forward`",
         "docs/papers/mean.md:2 points at attlas/models/mean.py::Mean.forward",
+    ),
+    "results that are not there": (
+        pages_point_at_results_that_exist,
+        "docs/papers/mean.md",
+        "first\nin `benchmarks/results/mean.jsonl`",
+        "docs/papers/mean.md:2 points at benchmarks/results/mean.jsonl",
     ),
     "pickle": (nothing_runs_what_it_reads, "attlas/scoring.py", "def f():\n  import pickle", "imports pickle"),
     "eval": (nothing_runs_what_it_reads, "attlas/scoring.py", "a = eval('1')", "calls eval"),

@@ -21,6 +21,8 @@ from attlas.errors import ConfigError, TooLarge
 from attlas.evaluation.comparison import Contender
 from attlas.evaluation.report import Report
 from attlas.models import MODELS, model_class
+from attlas.search.space import space_of
+from attlas.spaces import Choice, Span
 from attlas.training.solvers import make_solver
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -131,6 +133,18 @@ def test_what_is_asked_of_a_cell_fits_its_model(name: str):
     experiment = cell.experiment()
     make_solver(model_class(cell.registered)(Sizes(1, 1), experiment.model_config()), experiment.solver)
     assert experiment.data.source.endswith(cell.tables["data"]["source"])
+
+
+@pytest.mark.parametrize("model", ["fism", "nais"])
+@pytest.mark.parametrize("name", ["ml-1m-ncf", "lastfm-ncf", "amusic-ncf"])
+def test_a_search_of_fism_and_nais_begins_with_their_adagrad_and_tries_adam_too(name: str, model: str):
+    [cell] = quality.cells_of(quality.read_sets(), [f"{name}/{model}"])
+    settings, space = cell.published_settings, space_of(cell.experiment())
+    assert (settings["solver.optimizer"], settings["solver.learning_rate"]) == ("adagrad", 0.01)
+    assert space["solver.optimizer"] == Choice(("adam", "adagrad"))
+    rates = space["solver.learning_rate"]
+    assert isinstance(rates, Span)
+    assert (rates.low < 0.001, rates.high) == (True, 0.05)
 
 
 @pytest.mark.parametrize("name", list(quality.read_sets()))

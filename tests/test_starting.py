@@ -14,13 +14,18 @@ from attlas.errors import ArtefactError, ConfigError
 from attlas.recommender import Recommender
 
 PART = {"epochs": 2, "solver": {"learning_rate": 0.05}}
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "gmf": {"gmf_dim": 3},
     "mlp": {"mlp_dim": 4, "layers": (5, 2)},
     "neumf": {"gmf_dim": 3, "mlp_dim": 4, "layers": (5, 2), "alpha": 0.3},
     "cfnet_rl": {"rl_user_dim": 4, "rl_item_dim": 4, "rl_layers": (3,)},
     "cfnet_ml": {"ml_dim": 4, "ml_layers": (5, 2)},
     "deepcf": {"rl_user_dim": 4, "rl_item_dim": 4, "rl_layers": (3,), "ml_dim": 4, "ml_layers": (5, 2), "alpha": 0.3},
+    "arl": {"representation_dim": 4, "representation_layers": (3,)},
+    "aml": {"matching_dim": 4, "matching_layers": (5, 3)},
+    "dacr": {"representation_dim": 4, "representation_layers": (3,), "matching_dim": 4, "matching_layers": (5, 3)},
+    "fism": {"embedding_dim": 4},
+    "nais": {"embedding_dim": 4, "attention_dim": 3},
 }
 NO_STEP = {"optimizer": "sgd", "learning_rate": 1e-12}
 
@@ -34,15 +39,27 @@ def fitted(parts: Split, name: str, folder: Path | None = None, **training: Any)
     return attlas.fit(parts, name, config=SMALL[name], out=folder, **{**PART, **training})
 
 
-@pytest.mark.parametrize(("name", "first", "second"), [("neumf", "gmf", "mlp"), ("deepcf", "cfnet_rl", "cfnet_ml")])
+@pytest.mark.parametrize(
+    ("name", "first", "second"), [("neumf", "gmf", "mlp"), ("deepcf", "cfnet_rl", "cfnet_ml"), ("dacr", "arl", "aml")]
+)
 def test_a_fit_that_starts_from_two_runs_begins_with_the_mixture_of_their_logits(
     name: str, first: str, second: str, parts: Split, tmp_path: Path
 ) -> None:
     one, other = fitted(parts, first, tmp_path / first), fitted(parts, second, tmp_path / second)
     whole = fitted(parts, name, epochs=1, solver=NO_STEP, start=[tmp_path / first, tmp_path / second])
     user, item = parts.test.user, parts.test.item
-    mixture = 0.3 * one.scorer.score(user, item) + 0.7 * other.scorer.score(user, item)
+    share = SMALL[name].get("alpha", 0.5)
+    mixture = share * one.scorer.score(user, item) + (1 - share) * other.scorer.score(user, item)
     assert whole.scorer.score(user, item).tolist() == pytest.approx(mixture.tolist(), abs=1e-5)
+
+
+def test_nais_starts_from_a_run_of_fism(parts: Split, tmp_path: Path) -> None:
+    before = fitted(parts, "fism", tmp_path / "fism").model.state_dict()
+    made = fitted(parts, "nais", tmp_path / "nais", epochs=1, solver=NO_STEP, start=tmp_path / "fism")
+    after = made.model.state_dict()
+    assert set(after) - set(before) == {"hidden.weight", "hidden.bias", "head"}
+    assert all(torch.allclose(weight, after[name], atol=1e-9) for name, weight in before.items())
+    assert made.card["experiment"]["training"]["start"] == (str(tmp_path / "fism"),)
 
 
 def test_a_fit_that_starts_from_a_run_of_the_same_model_begins_with_its_weights(parts: Split, tmp_path: Path) -> None:

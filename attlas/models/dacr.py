@@ -274,10 +274,12 @@ class DACR(Gated):
         """Start from an ARL and an AML trained alone: w = [w_arl; w_aml] / 2, so that it says the mean of theirs.
 
         Raises:
-            ConfigError: they are not these two, or not set as this model is.
+            ConfigError: they are not these two, or not set as this model is, or it shares sums.
         """
         if [type(part) for part in parts] != [ARL, AML]:
             raise ConfigError(f"DACR starts from ARL and AML, in this order; got {[type(part).__name__ for part in parts]}")
+        if self.config.share_sums:
+            raise ConfigError("a DACR that shares sums has one table where ARL and AML have two; set share_sums = false")
         unlike = [name for name in SCORING if len({getattr(model.config, name) for model in (self, *parts)}) > 1]
         if unlike:
             raise ConfigError(f"DACR, ARL and AML differ in {', '.join(unlike)}; set them alike")

@@ -36,6 +36,29 @@ from attlas.ops.segments import segment_softmax
 from attlas.spaces import Choice, Space, Span
 
 
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Shared:
+    """What can be set in both relations.
+
+    Attributes:
+        embedding_dim: D, the size of the two tables of affection.
+        layers: sizes of its tower's layers.
+        inputs: what a tower reads of two vectors: their product, or both side by side as in the public code.
+        bias: whether the output has one.
+        dropout: share of each layer's units that training silences.
+        layer_norm: whether each layer is normalised before its ReLU.
+        stddev: spread of the embeddings and of the query at the start.
+    """
+
+    embedding_dim: int = Field(default=32, ge=1)
+    layers: tuple[PositiveInt, ...] = Field(default=(64, 32), min_length=1)
+    inputs: Literal["product", "concatenation"] = "product"
+    bias: bool = False
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    layer_norm: bool = False
+    stddev: float = Field(default=0.01, gt=0)
+
+
 class Association(nn.Module):
     """The item's relation to what the user chose: of affection, only the keys of the attention."""
 
@@ -45,36 +68,22 @@ class Association(nn.Module):
     has_keys: Tensor
 
     @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-    class Config:
+    class Config(Shared):
         """The paper's hyper-parameters.
 
         Attributes:
-            embedding_dim: D, the size of the two tables of affection.
-            layers: sizes of its tower's layers.
             association_dim: D', the size of the two tables of association; by default D.
             association_layers: sizes of its tower's layers; by default those of affection.
-            inputs: what a tower reads of two vectors: their product, or both side by side as in the public code.
             keys: from affection that attention trains, that it leaves alone, or that was trained before; see ``fuse``.
             smoothing: exponent on the attention's denominator; 1 is a softmax, below it long histories count for more.
             leave_out: what training takes out of histories; see ``Inputs.gather``.
-            bias: whether the output has one.
-            dropout: share of each layer's units that training silences.
-            layer_norm: whether each layer is normalised before its ReLU.
-            stddev: spread of the embeddings and of the query at the start.
         """
 
-        embedding_dim: int = Field(default=32, ge=1)
-        layers: tuple[PositiveInt, ...] = Field(default=(64, 32), min_length=1)
         association_dim: PositiveInt | None = None
         association_layers: tuple[PositiveInt, ...] | None = Field(default=None, min_length=1)
-        inputs: Literal["product", "concatenation"] = "product"
         keys: Literal["joint", "detach", "pretrained"] = "joint"
         smoothing: float = Field(default=0.5, gt=0, le=1)
-        leave_out: LeaveOut = "remove"
-        bias: bool = False
-        dropout: float = Field(default=0.0, ge=0, lt=1)
-        layer_norm: bool = False
-        stddev: float = Field(default=0.01, gt=0)
+        leave_out: LeaveOut = "matched"
 
     search_space: ClassVar[Space] = {
         "model.embedding_dim": Choice((16, 32, 64)),
@@ -115,6 +124,10 @@ class Association(nn.Module):
             came, wanted = getattr(affection.config, setting), getattr(self.config, setting)
             if came != wanted:
                 raise ConfigError(f"affection was trained with {setting} = {came!r}; got {wanted!r} here, make both equal")
+        for name, source in zip(self.key_parts[:2], Association.key_parts[:2], strict=True):
+            came, wanted = len(getattr(affection, source).weight), len(getattr(self, name).weight)
+            if came != wanted:
+                raise ConfigError(f"affection has {came:,} rows of {source}, this model {wanted:,}; train both on one data set")
         for name, source in zip(self.key_parts, Association.key_parts, strict=True):
             getattr(self, name).load_state_dict(getattr(affection, source).state_dict())
         if self.config.keys == "pretrained":
@@ -210,26 +223,8 @@ class Affection(nn.Module):
     user_tables: ClassVar[tuple[str, ...]] = ("user_embedding",)
 
     @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-    class Config:
-        """The paper's hyper-parameters.
-
-        Attributes:
-            embedding_dim: D, the size of both tables.
-            layers: sizes of the tower's layers.
-            inputs: what the tower reads of two vectors: their product, or both side by side as in the public code.
-            bias: whether the output has one.
-            dropout: share of each layer's units that training silences.
-            layer_norm: whether each layer is normalised before its ReLU.
-            stddev: spread of the embeddings at the start.
-        """
-
-        embedding_dim: int = Field(default=32, ge=1)
-        layers: tuple[PositiveInt, ...] = Field(default=(64, 32), min_length=1)
-        inputs: Literal["product", "concatenation"] = "product"
-        bias: bool = False
-        dropout: float = Field(default=0.0, ge=0, lt=1)
-        layer_norm: bool = False
-        stddev: float = Field(default=0.01, gt=0)
+    class Config(Shared):
+        """What both relations have."""
 
     search_space: ClassVar[Space] = {
         "model.embedding_dim": Choice((16, 32, 64)),
@@ -261,6 +256,12 @@ class Affection(nn.Module):
         """The logit from the codes; leading dimensions broadcast."""
         score: Tensor = self.prediction(self.affection(user_code, item_code)).squeeze(-1)
         return score
+
+    @staticmethod
+    def memory(sizes: Sizes, config: Any) -> dict[str, int]:
+        """Both tables, each with its gradient and two moments."""
+        rows = sizes.num_users + sizes.num_items
+        return {"embedding tables, their gradients and moments": 4 * 4 * rows * config.embedding_dim}
 
 
 class Relation(nn.Module):

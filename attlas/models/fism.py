@@ -60,7 +60,8 @@ class FISM(nn.Module):
     search_space: ClassVar[Space] = {
         "model.embedding_dim": Choice((16, 32, 64)),
         "model.normalisation": Choice((0.0, 0.25, 0.5, 0.75)),
-        "solver.learning_rate": Span(0.0003, 0.01, log=True),
+        "solver.optimizer": Choice(("adam", "adagrad")),
+        "solver.learning_rate": Span(0.0003, 0.05, log=True),
         "solver.weight_decay": Choice((0.0, 1e-7, 1e-6, 1e-5)),
         "solver.negatives": Choice((2, 4, 8)),
     }

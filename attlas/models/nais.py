@@ -26,6 +26,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from attlas.data.inputs import History, LeaveOut, Sizes
+from attlas.errors import ConfigError
 from attlas.models.layers import embedding
 from attlas.models.reasons import Reasons
 from attlas.ops.cells import asked_cells, rectified_product, rectified_sum
@@ -36,6 +37,7 @@ from attlas.ops.targets import Terms, every_targeted_sum, targeted_sum
 from attlas.spaces import Choice, Space, Span
 
 CATALOGUE_CELLS = 2**17  # targets times history items of a block: twice as many floats are 1 MB, what one core's cache holds
+ATTENTION = ("hidden", "head")  # the parts that FISM has not
 
 
 class NAIS(nn.Module):
@@ -74,7 +76,8 @@ class NAIS(nn.Module):
         "model.embedding_dim": Choice((16, 32, 64)),
         "model.smoothing": Choice((0.3, 0.5, 0.7)),
         "model.attention": Choice(("product", "concatenation")),
-        "solver.learning_rate": Span(0.0005, 0.01, log=True),
+        "solver.optimizer": Choice(("adam", "adagrad")),
+        "solver.learning_rate": Span(0.0005, 0.05, log=True),
         "solver.weight_decay": Choice((0.0, 1e-7, 1e-6, 1e-5)),
     }
 
@@ -86,11 +89,27 @@ class NAIS(nn.Module):
         self.history_item = embedding(sizes.num_items, dim, stddev=config.stddev)
         self.item_bias = nn.Parameter(torch.zeros(sizes.num_items)) if config.item_bias else None
         self.hidden = nn.Linear(dim if config.attention == "product" else 2 * dim, hidden)
+        stddev = (2 / (self.hidden.in_features + hidden)) ** 0.5
         for part in (self.hidden.weight, self.hidden.bias):
-            nn.init.trunc_normal_(part, std=(2 / (self.hidden.in_features + hidden)) ** 0.5)
+            nn.init.trunc_normal_(part, std=stddev, a=-2 * stddev, b=2 * stddev)
         self.head = nn.Parameter(torch.ones(hidden))
         if config.head == "random":
             nn.init.normal_(self.head, std=hidden**-0.5)
+
+    def fuse(self, *parts: nn.Module) -> None:
+        """Begin with both tables and the biases of a FISM that was trained alone; the attention begins anew.
+
+        Raises:
+            ConfigError: it is not one part with just such weights, or it is of other sizes.
+        """
+        own = {name: weight for name, weight in self.state_dict().items() if name.partition(".")[0] not in ATTENTION}
+        given = parts[0].state_dict() if len(parts) == 1 else {}
+        if given.keys() != own.keys():
+            named = " and ".join(type(part).__name__ for part in parts) or "nothing"
+            raise ConfigError(f"NAIS starts from one run of FISM with the same item_bias; got {named}")
+        if any(given[name].shape != weight.shape for name, weight in own.items()):
+            raise ConfigError("FISM is of other sizes than NAIS; give both the same embedding_dim and data")
+        self.load_state_dict(given, strict=False)
 
     def forward(self, item: Tensor, user_history: History) -> Tensor:
         """p_i . sum over j in R_u without i of a_ij q_j, plus b_i, [B]."""
@@ -174,7 +193,7 @@ class NAIS(nn.Module):
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
-        """Both tables with their gradients and two moments, and what is known of the item pairs of a batch."""
+        """Both tables and the network, each with its gradient and two moments."""
         tables = 4 * 4 * 2 * sizes.num_items * (config.embedding_dim + 1)
         network = 4 * 4 * config.attention_dim * (2 * config.embedding_dim + 2)
         return {"embedding tables, their gradients and moments": tables + network}

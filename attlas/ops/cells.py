@@ -249,7 +249,7 @@ def _pass_sum(left_KA: Tensor, right_RA: Tensor, grad_KR: Tensor) -> tuple[Tenso
     if left_KA.device.type != "cpu":
         passed_KRA = (right_RA + left_KA[:, None]).gt_(0).mul_(grad_KR[:, :, None])
         return passed_KRA.sum(1), passed_KRA.sum(0)
-    part_SKA, passed_RA = left_KA.new_empty(PARTS, *left_KA.shape), torch.empty_like(right_RA)
+    part_SKA, passed_RA = left_KA.new_empty(PARTS, *left_KA.shape), right_RA.new_empty(right_RA.shape)
     call(_cpu.sum_passed, left_KA, right_RA, grad_KR, part_SKA, passed_RA)
     return part_SKA.sum(0), passed_RA
 

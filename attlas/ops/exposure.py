@@ -98,7 +98,7 @@ def responsibilities(own_GC: Tensor, other_EC: Tensor, rows: Ragged) -> Tensor:
     It is the expectation step of a mixture; all products must be positive. Not differentiable.
     """
     if own_GC.device.type == "cpu":
-        sum_GC = torch.empty_like(own_GC)
+        sum_GC = own_GC.new_empty(own_GC.shape)
         call(_cpu.responsibilities, own_GC, other_EC, rows.start, rows.index, sum_GC)
         return sum_GC
     drawn_TC = own_GC[rows.owner] * other_EC[rows.index]
@@ -155,7 +155,7 @@ def _half(
 
 def _quadratic_forms(own_GD: Tensor, share_GC: Tensor, gram_DCD: Tensor) -> tuple[Tensor, Tensor]:
     """Twice the mixture of all gram_c x, [G, D], and x' gram_c x for each c, [G, C]."""
-    mixed_GD, quadratic_GC = torch.empty_like(own_GD), torch.empty_like(share_GC)
+    mixed_GD, quadratic_GC = own_GD.new_empty(own_GD.shape), share_GC.new_empty(share_GC.shape)
     for block in _blocks(len(own_GD), gram_DCD[0].numel()):
         own_RD, share_RC = own_GD[block], share_GC[block]
         product_RCD = (own_RD @ gram_DCD.flatten(1)).unflatten(1, gram_DCD.shape[1:])

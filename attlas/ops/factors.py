@@ -39,7 +39,7 @@ def factorise_reference(
     left_GD: Tensor, right_ED: Tensor, rows: Ragged, value_T: Tensor, *, steps: int
 ) -> tuple[Tensor, Tensor]:
     """``factorise``, from the whole matrix and the mask of what is known."""
-    mask_GE = torch.zeros(rows.count, rows.width, dtype=value_T.dtype)
+    mask_GE = torch.zeros(rows.count, rows.width, dtype=value_T.dtype, device=value_T.device)
     value_GE = torch.zeros_like(mask_GE)
     for g, e, value in zip(rows.owner.tolist(), rows.index.tolist(), value_T.tolist(), strict=True):
         mask_GE[g, e], value_GE[g, e] = 1.0, value

@@ -133,7 +133,7 @@ def residuals_reference(rows: Ragged, value_T: Tensor, row_G: Tensor, column_E: 
     """``residuals``, cell by cell."""
     cells = zip(value_T.tolist(), rows.owner.tolist(), rows.index.tolist(), strict=True)
     row, column = row_G.tolist(), column_E.tolist()
-    return torch.tensor([value - row[g] - column[e] for value, g, e in cells], dtype=row_G.dtype)
+    return torch.tensor([value - row[g] - column[e] for value, g, e in cells], dtype=row_G.dtype, device=row_G.device)
 
 
 class _PairProducts(torch.autograd.Function):
@@ -147,7 +147,7 @@ class _PairProducts(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         left_GD, right_ED, left_B, right_B = ctx.saved_tensors
-        grad_left_GD, grad_right_ED = torch.empty_like(left_GD), torch.empty_like(right_ED)
+        grad_left_GD, grad_right_ED = left_GD.new_empty(left_GD.shape), right_ED.new_empty(right_ED.shape)
         each_B = torch.arange(len(left_B) + 1)
         first, pair, _ = Ragged(each_B, left_B, len(left_GD)).transposed
         call(_cpu.weighted_sums, first, pair, grads[0], right_ED, right_B, grad_left_GD)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -94,8 +94,13 @@ class Descent:
         self.objective, self.watch, self.optimizer_name = objective, watch, optimizer
         self.learning_rate, self.learning_rate_decay = learning_rate, learning_rate_decay
         self.names = [name for name, _ in model.named_parameters()]
-        self.optimizer = OPTIMIZERS[optimizer](model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+        self._made = lambda: OPTIMIZERS[optimizer](model.parameters(), lr=learning_rate, weight_decay=weight_decay)
         self.epochs_done = 0
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Made when it is first asked for: by then ``fit`` has brought the model to where the data lie."""
+        return self._made()
 
     def epoch(self, model: nn.Module, data: Inputs, rng: np.random.Generator) -> float:
         """Show every batch once; the mean loss, without a penalty of the model's own, is weighted by pairs."""
@@ -149,7 +154,8 @@ def fit(
 ) -> list[float]:
     """Train where the data lie until epochs or patience are over; leave the best weights, return each epoch's mean loss.
 
-    Every epoch draws from a generator of its own, made from ``seed`` and its number: a resumed fit ends with the same bits.
+    Every epoch draws from a generator of its own, made from ``seed`` and its number: a resumed fit ends with the same bits on a
+    CPU; a card adds in the order in which its threads come.
 
     Args:
         solver: one that solves in one epoch is asked for one only.

@@ -373,6 +373,11 @@ def test_branches_that_were_not_set_as_the_whole_are_not_fused(arl, aml, complai
         small().fuse(*parts)
 
 
+def test_branches_with_sums_of_their_own_do_not_fuse_into_shared_ones():
+    with pytest.raises(ConfigError, match="a DACR that shares sums has one table where ARL and AML have two"):
+        small(share_sums=True).fuse(small(ARL), small(AML))
+
+
 def test_what_fuses_is_an_arl_and_an_aml():
     with pytest.raises(ConfigError, match=r"DACR starts from ARL and AML, in this order; got \['AML', 'ARL'\]"):
         small().fuse(small(AML), small(ARL))

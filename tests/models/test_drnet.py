@@ -312,6 +312,12 @@ def test_what_training_leaves_out_is_a_setting_that_batches_follow():
     assert (kept.inputs["user_history"].left_out == -1).all()
 
 
+def test_a_negative_loses_an_entry_too_unless_told_otherwise():
+    batch = next(Pointwise(batch_size=100).batches(INPUTS, worked_example(), np.random.default_rng(1)))
+    assert (batch.inputs["user_history"].left_out >= 0).all()
+    assert Association.Config().leave_out == DRNet.Config().leave_out == "matched"
+
+
 # Where the keys come from.
 
 
@@ -373,6 +379,23 @@ def test_affection_of_another_shape_and_what_is_no_affection_make_no_keys():
         model.fuse(Affection(INPUTS.sizes))
     with pytest.raises(ConfigError, match="DRNet takes its keys from one run of affection; got DRNet and Affection"):
         model.fuse(DRNet(INPUTS.sizes), Affection(INPUTS.sizes))
+
+
+@pytest.mark.parametrize("keys", ["joint", "pretrained"])
+@pytest.mark.parametrize(
+    ("sizes", "complaint"),
+    [
+        (Sizes(3, 5), "affection has 5 rows of item_embedding, this model 4; train both on one data set"),
+        (Sizes(2, 4), "affection has 2 rows of user_embedding, this model 3; train both on one data set"),
+    ],
+    ids=["items", "users"],
+)
+def test_affection_of_other_data_makes_no_keys_and_changes_nothing(sizes, complaint, keys):
+    model = DRNet(Sizes(3, 4), DRNet.Config(keys=keys))
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    with pytest.raises(ConfigError, match=complaint):
+        model.fuse(Affection(sizes))
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
 
 
 @pytest.mark.parametrize("keys", ["joint", "pretrained"])

@@ -7,6 +7,7 @@ from torch import tensor
 from torch.testing import assert_close
 
 from attlas.data.inputs import History, Inputs, Sizes, whole
+from attlas.errors import ConfigError
 from attlas.models import nais
 from attlas.models.fism import FISM
 from attlas.models.nais import NAIS
@@ -250,6 +251,51 @@ def test_the_head_starts_at_ones_as_in_the_code_or_at_random():
     ones, random = (NAIS(Sizes(2, 3), NAIS.Config(head=head)).head for head in ("ones", "random"))
     assert (ones == 1).all()
     assert len(set(random.tolist())) == 64
+
+
+def test_the_network_starts_cut_at_two_deviations_as_in_the_code():
+    torch.manual_seed(1)
+    hidden = NAIS(Sizes(2, 3), NAIS.Config(embedding_dim=200, attention_dim=200)).hidden
+    stddev = (2 / 400) ** 0.5
+    for part in (hidden.weight, hidden.bias):
+        assert part.abs().max().item() <= 2 * stddev * (1 + 1e-6)
+    assert hidden.weight.std().item() == pytest.approx(0.88 * stddev, rel=0.02)  # what is left of a spread of 1
+
+
+def a_fism(**settings) -> FISM:
+    torch.manual_seed(4)
+    fism = FISM(Sizes(20, 15), FISM.Config(**{"embedding_dim": 4, "stddev": 1.0} | settings)).double()
+    if fism.item_bias is not None:
+        torch.nn.init.normal_(fism.item_bias)
+    return fism
+
+
+@pytest.mark.parametrize("item_bias", [True, False])
+def test_it_starts_from_the_tables_and_biases_of_a_fism_and_keeps_its_own_attention(item_bias):
+    fism, model = a_fism(item_bias=item_bias), random_model(item_bias=item_bias)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    model.fuse(fism)
+    expected = before | fism.state_dict()
+    assert all(torch.equal(weight, expected[name]) for name, weight in model.state_dict().items())
+    model.item_embedding.weight.data.zero_()
+    assert fism.item_embedding.weight.abs().max() > 0
+
+
+def test_without_attention_it_says_what_the_fism_that_it_starts_from_says():
+    fism, model, inputs = a_fism(normalisation=0.5), random_model(smoothing=0.5), random_inputs()
+    model.fuse(fism)
+    torch.nn.init.zeros_(model.head)
+    made = inputs.gather(("item", "user_history"), np.repeat(np.arange(20), 15), np.tile(np.arange(15), 20))
+    assert_close(model(**made), fism(**made))
+
+
+def test_what_is_no_fism_of_its_settings_is_no_start():
+    with pytest.raises(ConfigError, match="NAIS starts from one run of FISM with the same item_bias; got FISM and FISM"):
+        random_model().fuse(a_fism(), a_fism())
+    with pytest.raises(ConfigError, match="NAIS starts from one run of FISM with the same item_bias; got FISM"):
+        random_model().fuse(a_fism(item_bias=False))
+    with pytest.raises(ConfigError, match="FISM is of other sizes than NAIS; give both the same embedding_dim and data"):
+        random_model().fuse(a_fism(embedding_dim=5))
 
 
 def test_the_two_tables_of_items_are_never_shared():

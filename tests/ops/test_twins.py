@@ -695,6 +695,24 @@ def test_an_op_equals_its_twin_in_values_and_gradients(name, dtype, device):
         assert_alike(gradient, twin_gradient, tolerance)
 
 
+def by_columns(value: object) -> object:
+    """The same table, its columns one after another in memory."""
+    return value.T.contiguous().T if isinstance(value, torch.Tensor) and value.dim() == 2 else value
+
+
+@pytest.mark.parametrize(
+    "name", ["gram.pair_products", "cells.rectified_sum", "exposure.exposed_error", "exposure.responsibilities"]
+)
+def test_tables_that_lie_by_columns_give_the_values_and_gradients_of_those_that_lie_by_rows(name):
+    for seed in SHAPES:
+        arguments = CASES[name](np.random.default_rng(seed))
+        laid = {key: by_columns(value) for key, value in arguments.items()}
+        found = results(FUNCTIONS[name], laid, torch.float64, "cpu")
+        expected = results(FUNCTIONS[f"{name}_reference"], arguments, torch.float64, "cpu")
+        for one, other in zip(found, expected, strict=True):
+            assert_alike(one, other, TOLERANCE[torch.float64])
+
+
 @pytest.mark.parametrize("name", SMOOTH)
 def test_gradients_equal_finite_differences(name):
     arguments = CASES[name](np.random.default_rng(3))

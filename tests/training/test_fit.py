@@ -180,6 +180,23 @@ def test_one_step_of_descent_is_one_step_of_its_optimizer(optimizer):
         torch.testing.assert_close(model.get_parameter(name).detach(), parameter.detach() - 0.1 * step, rtol=0, atol=1e-5)
 
 
+def test_an_optimizer_is_made_for_the_weights_as_they_are_when_training_begins():
+    model = untrained(Forgetful)
+    solver = Descent(model, OBJECTIVE, optimizer="adagrad")
+    model.double()  # changes them as a move to a card would, after the solver was made
+    assert [entry["sum"].dtype for entry in solver.optimizer.state.values()] == [torch.float64] * 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA on this machine")
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "adagrad"])
+def test_a_solver_that_was_made_before_the_model_went_to_a_card_trains_it_there(optimizer):
+    model = untrained(Forgetful)
+    on_card = Inputs(two_tastes().train, device="cuda")
+    losses = fit(model, Descent(model, OBJECTIVE, optimizer=optimizer), on_card, epochs=2, seed=1)
+    assert {weight.device.type for weight in model.parameters()} == {"cuda"}
+    assert all(math.isfinite(loss) for loss in losses)
+
+
 class Counting:
     """A solver that notes when it is asked and whether the model was learning."""
 

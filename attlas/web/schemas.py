@@ -19,6 +19,7 @@ from pydantic import (
 
 LONGEST_TEXT = 256
 LONGEST_LIST = 10_000
+LONGEST_EXPLAINED = 2_500  # each entry may be taken out once: what that takes grows with the square
 MOST_USERS = 256
 MOST_ANSWERS = 1_000
 WIDEST_CONTEXT = 64
@@ -98,7 +99,7 @@ class Explain(Question):
     """Why one item, for a user or for a stranger with a history: exactly one of the two."""
 
     user: Id | None = None
-    history: Items | None = None
+    history: Annotated[list[Id], Field(max_length=LONGEST_EXPLAINED)] | None = None
     item: Id
     context: Context = None
     method: Text | None = None

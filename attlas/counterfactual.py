@@ -9,6 +9,7 @@ Shapes: S histories, T entries of the whole one, I items.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -36,11 +37,13 @@ class Asker:
         way: how they came in: ``known user``, or one of the ways of strangers.
         chosen: what they have chosen and how often, [1, I] in a sorted sparse row.
         user: the index of a known user; None for a stranger.
+        said: of a stranger to a run on feature fields, what is known of them and of the moment, by the name of the field.
     """
 
     way: str
     chosen: sparse.csr_array
     user: int | None = None
+    said: Mapping[str, Any] | None = None
 
     def without(self, item: int) -> sparse.csr_array:
         """What they have chosen but for one item, [1, I]: nothing is among its own reasons."""

@@ -75,8 +75,9 @@ def test_the_explained_score_is_the_one_that_the_pair_gets(name, item):
     assert recommender.explain("u4", f"i{item}").score == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
-def test_a_strangers_explained_score_is_the_one_that_is_offered():
-    recommender, history = fitted("delf"), ["i0", "i2", "i4"]
+@pytest.mark.parametrize("name", ["delf", "linear", "fm", "afm", "deepfm"])
+def test_a_strangers_explained_score_is_the_one_that_is_offered(name):
+    recommender, history = fitted(name), ["i0", "i2", "i4"]
     explanation = recommender.explain(None, "i8", history=history)
     offered = recommender.recommend_for(history, k=16).filter(pl.col("item") == "i8")["score"].item()
     assert explanation.way == "fitted user vector"

@@ -49,6 +49,7 @@ Facts = Annotated[dict[Text, Said], Field(max_length=WIDEST_CONTEXT)]
 Count = Annotated[int, Strict(), Field(ge=1, le=MOST_ANSWERS)]
 Items = Annotated[list[Id], Field(max_length=LONGEST_LIST)]
 Model = Annotated[Text | None, Field(description="the name of a run's folder; the first run where none is named")]
+Features = Annotated[Facts | None, Field(description="what is known of the stranger, by the name of its field")]
 Context = Annotated[Facts | None, Field(description="what is known of the moment, by the name of its field")]
 
 
@@ -76,7 +77,7 @@ class RecommendFor(Question):
     history: Items
     k: Count = 10
     exclude_seen: Annotated[bool, Strict()] = True
-    features: Annotated[Facts | None, Field(description="what is known of the stranger, by the name of its field")] = None
+    features: Features = None
 
 
 class Batch(Question):
@@ -101,6 +102,7 @@ class Explain(Question):
     user: Id | None = None
     history: Annotated[list[Id], Field(max_length=LONGEST_EXPLAINED)] | None = None
     item: Id
+    features: Features = None
     context: Context = None
     method: Text | None = None
     top: Count | None = None

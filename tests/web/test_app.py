@@ -88,6 +88,14 @@ def test_an_explanation_is_that_of_explain_with_its_sentence(client: Client) -> 
     assert stranger["history"] == club_run().explain(None, "f10", history=["f1", "f2"]).to_dict()["history"]
 
 
+def test_what_is_said_of_a_stranger_is_told_to_the_reasons_too(client: Client) -> None:
+    said = {"hour": 2, "tags": ["red"]}
+    answer = client.post("/api/explain", model="fm", history=[], item="i3", features=said).json()
+    why = fields_run().explain(None, "i3", history=[], features=said)
+    assert answer == {"model": "fm", "sentence": why.sentence(), **why.to_dict()}
+    assert (answer["way"], answer["method"], answer["unknown"]) == ("unknown user", "pairs", ["warmth"])
+
+
 def test_similar_items_are_those_of_similar_items(client: Client) -> None:
     answer = client.post("/api/similar", item="f10", k=4).json()
     assert answer["items"] == items_of(club_run().similar_items("f10", 4))

@@ -237,6 +237,19 @@ def test_what_is_known_of_the_moment_changes_the_list_of_a_model_of_fields(visit
     assert page.locator(".way").inner_text().startswith("Answered as: known user. ")
 
 
+def test_the_reasons_of_a_stranger_are_those_of_the_moment_that_the_list_is_for(
+    visit: Visit, runs: dict[str, Recommender]
+) -> None:
+    page = visit.open("model=afm&said.hour=2")
+    best = runs["afm"].recommend_for([], 1, features={"hour": 2})["item"][0]
+    page.locator(".item").first.click()
+    page.locator(".why .sentence").wait_for()
+    why = runs["afm"].explain(None, best, history=[], features={"hour": 2})
+    assert f"{why.title}: {page.locator('.why .sentence').inner_text()}" == why.sentence()
+    assert "Method: pairs" in page.locator(".why").inner_text()
+    assert "answered as: unknown user" in page.locator(".why").inner_text()
+
+
 PAIRS = [
     {"field": "hour", "feature": "2", "other_field": "item", "other": "i2", "attention": 0.5, "score": 2, "contribution": 1.0},
     {"field": "user", "feature": "u3", "other_field": "hour", "other": "2", "contribution": -0.25},

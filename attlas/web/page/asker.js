@@ -48,7 +48,7 @@ export function questionOf(facts, state, person, entries) {
   const features = understood([...facts.features, ...facts.context], state.said);
   const note = history.length && !facts.serves_strangers ? "This model can make nothing of a history." : "";
   const body = { ...base, history, features, k: K + person.heldOut.length };
-  return { path: "/api/recommend-for", body, asker: { history, context }, hidden: hides(person.heldOut), note };
+  return { path: "/api/recommend-for", body, asker: { history, features }, hidden: hides(person.heldOut), note };
 }
 
 /** The first items of an answer that may be shown, ranked anew. */

@@ -333,6 +333,19 @@ def test_what_one_sees_is_saved_as_one_file_that_opens_by_itself(visit: Visit, t
     assert other.evaluate("getComputedStyle(document.querySelector('main')).display") == "grid"
 
 
+def test_what_was_said_of_the_moment_is_saved_as_it_was_said(visit: Visit, tmp_path: Path) -> None:
+    page = visit.open("user=u3&model=afm&seen=1&said.hour=2&said.warmth=0.5&said.tags=red")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as a file").click()
+    path = tmp_path / "seen.html"
+    download.value.save_as(path)
+    other = visit.context.new_page()
+    other.goto(path.as_uri())
+    said = " ".join(other.locator(".context").inner_text().split())
+    for one in ("hour 2", "warmth 0.5", "yes: red", "no: blue"):
+        assert one in said
+
+
 STATES = ("", "user=m17&beside=nais&item=f9&numbers=1", "user=m17&model=fawmf&item=f9", "user=u3&model=afm&seen=1")
 
 

@@ -74,6 +74,18 @@ def test_a_body_that_arrives_too_slowly_is_refused() -> None:
     assert "did not arrive within 0.1 seconds" in refused.json()["error"]
 
 
+def test_a_body_that_trickles_is_too_slow_as_a_whole() -> None:
+    async def trickling() -> Any:
+        for _ in range(40):
+            yield b" "
+            await asyncio.sleep(0.05)
+
+    with asking(create_app({"ease": club_run()}, limits=Limits(timeout_seconds=0.5))) as client:
+        refused = client("POST", "/api/recommend", content=trickling(), headers=HEADERS)
+    assert refused.status_code == 408
+    assert "did not arrive within 0.5 seconds" in refused.json()["error"]
+
+
 def test_the_log_has_one_line_of_json_per_request() -> None:
     lines: list[str] = []
     with asking(create_app({"ease": club_run()}, log=lines.append, token=TOKEN)) as client:

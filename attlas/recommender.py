@@ -201,8 +201,8 @@ class Recommender:
         """The k items most like one item, without it.
 
         Returns:
-            Columns rank, item, title, score and way: ``item codes`` (cosine of what the model makes of each item), ``item
-            weights`` (what choosing the item adds to each other) or ``chosen together`` (cosine of who chose them).
+            Columns rank, item, title, score and way: ``item codes`` (cosine of what the model makes of each item, but for
+            biases), ``item weights`` (what choosing the item adds to each other) or ``chosen together`` (cosine of who did).
 
         Raises:
             UnknownId: the item is not known.

@@ -106,7 +106,7 @@ class Api:
         looked_up: dict[str, tuple[Any, Any]] = {
             "/api/models": (self.models, schemas.Models),
             "/api/search": (self.search, schemas.Found),
-            "/api/user/{id}": (self.user, schemas.History),
+            "/api/user/{id:path}": (self.user, schemas.History),
         }
         for method, paths, tag in (("POST", asked, "answers"), ("GET", looked_up, "what there is")):
             for path, (answer, model) in paths.items():

@@ -429,6 +429,19 @@ def test_a_refusal_of_the_service_is_shown_as_its_sentence(browser: Any, url: st
     visit.context.close()
 
 
+def test_what_kept_a_person_from_being_met_is_said_beside_the_list(browser: Any, url: str) -> None:
+    visit = Visit(browser, url)
+    visit.page.route("**/api/user/*", lambda route: route.fulfill(status=503, json={"error": "too many are waiting"}))
+    page = visit.open("user=m17")
+    assert page.get_by_role("alert").inner_text() == "too many are waiting"
+    assert page.locator(".item").count() == 10
+    visit.page.unroute("**/api/user/*")
+    page.get_by_role("button", name="Be a stranger").click()
+    page.get_by_role("heading", name="A stranger's history").wait_for()
+    assert page.get_by_role("alert").inner_text() == ""
+    visit.context.close()
+
+
 def test_a_token_is_asked_for_and_then_brought(browser: Any, runs: dict[str, Recommender]) -> None:
     token = "a token of the test".replace(" ", "-")
     with serving(create_app({"ease": runs["ease"]}, limits=PATIENT, token=token)) as address:

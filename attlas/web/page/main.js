@@ -71,7 +71,7 @@ async function rank(name, signal, isEdit) {
 async function refresh({ words = "", isEdit = false, began = performance.now() } = {}) {
   turn.abort();
   const { signal } = (turn = new AbortController());
-  fill(place("alarm"));
+  if (isEdit) fill(place("alarm"));
   try {
     await Promise.all(shownNames().map((name) => rank(name, signal, isEdit)));
   } catch (error) {
@@ -198,6 +198,7 @@ function about(facts) {
 
 async function choose(change) {
   const began = performance.now();
+  fill(place("alarm"));
   state = { ...state, ...change };
   write(state, { isStep: true });
   showControls();
@@ -289,6 +290,7 @@ function build() {
 }
 
 async function start() {
+  fill(place("alarm"));
   try {
     served = (await get("/api/models")).models;
     const isServed = (name) => served.some((one) => one.name === name);

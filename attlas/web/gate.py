@@ -25,7 +25,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-OPEN = frozenset({"/health", "/ready", *(path for path, _ in places())})
+OPEN = frozenset({"/health", "/ready", "/docs", "/openapi.json", *(path for path, _ in places())})
 
 
 @dataclass(frozen=True)

@@ -392,6 +392,14 @@ def test_everything_can_be_done_by_keyboard_alone(visit: Visit) -> None:
     page.keyboard.press("Enter")
     page.locator(".cell .heaviest").wait_for()
     assert page.evaluate("document.activeElement.getAttribute('aria-expanded')") == "true"
+    page.locator(".line .small").first.focus()
+    edit(page, lambda: page.keyboard.press("Enter"))
+    assert page.evaluate("document.activeElement.id") == "lists", "the item went, and the focus with it"
+    page.get_by_role("button", name="Undo the last change of the history").focus()
+    for left in (2, 1, 0):
+        edit(page, lambda: page.keyboard.press("Enter"))
+        at = page.evaluate("document.activeElement.dataset.key ?? document.activeElement.id")
+        assert at == ("undo" if left else "past"), "nothing is left to undo, and the focus stays with the history"
 
 
 def test_the_address_holds_what_is_looked_at_and_going_back_undoes(visit: Visit) -> None:

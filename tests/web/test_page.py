@@ -15,9 +15,11 @@ import attlas
 from attlas.data.labelled import Layout, read_examples
 from attlas.data.vocabulary import Vocabulary
 from attlas.recommender import Recommender
+from attlas.web import schemas
 from attlas.web.app import create_app
 from attlas.web.assets import POLICY
 from attlas.web.gate import Limits
+from tests import test_guests
 from tests.page.html import HOSTILE, Elements
 from tests.test_fields_run import frame
 from tests.web.browsing import LAPTOP, PHONE, browsing, lacking, serving
@@ -30,18 +32,20 @@ PATIENT = Limits(timeout_seconds=300)  # a kernel may have to be compiled
 
 @pytest.fixture(scope="module")
 def runs() -> dict[str, Recommender]:
-    """Two models of one club, one of which attends, one with communities, and AFM on labelled rows."""
+    """Two models of one club, one of which attends, one with communities; AFM, and FM with user fields, on labelled rows."""
     club = attlas.simulate(80, 40, seed=3, num_interactions=900).interactions
     titles = pl.when(club.items.ids == MARKED).then(pl.lit(HOSTILE)).otherwise(pl.col("title"))
     films = Vocabulary(club.items.ids, club.items.columns.with_columns(titles.alias("title")), noun="item")
     club = replace(club, items=films)
     rows = read_examples(frame(), Layout(item_fields=("taste",), numbers=("warmth",), bags=("tags",)))
-    tiny = {"embedding_dim": 4, "attention_dim": 3}
+    described = read_examples(test_guests.frame(), test_guests.LAYOUT)
+    tiny, solver = {"embedding_dim": 4, "attention_dim": 3}, {"batch_size": 64, "learning_rate": 0.03}
     return {
         "ease": attlas.fit(club, model="ease", config={"l2": 10.0}),
         "nais": attlas.fit(club, model="nais", config={**tiny, "smoothing": 1.0}, epochs=2),
         "fawmf": attlas.fit(club, model="fawmf", epochs=2),
-        "afm": attlas.fit(rows, "afm", config=tiny, solver={"batch_size": 64, "learning_rate": 0.03}, epochs=3),
+        "afm": attlas.fit(rows, "afm", config=tiny, solver=solver, epochs=3),
+        "fm": attlas.fit(described, "fm", config={"embedding_dim": 4}, solver=solver, epochs=3),
     }
 
 
@@ -248,6 +252,38 @@ def test_the_reasons_of_a_stranger_are_those_of_the_moment_that_the_list_is_for(
     assert f"{why.title}: {page.locator('.why .sentence').inner_text()}" == why.sentence()
     assert "Method: pairs" in page.locator(".why").inner_text()
     assert "answered as: unknown user" in page.locator(".why").inner_text()
+
+
+def test_a_field_of_strangers_that_is_set_for_somebody_known_is_said_not_to_be_heard(
+    visit: Visit, runs: dict[str, Recommender]
+) -> None:
+    page = visit.open("user=u3&model=fm&seen=1")
+    edit(page, lambda: page.get_by_label("taste", exact=True).select_option("even"))
+    assert page.locator(".way").inner_text().startswith("taste: heard of strangers only. Answered as: known user")
+    assert titles_in(page) == runs["fm"].recommend(["u3"], 10, exclude_seen=False)["title"].to_list()
+    page.get_by_role("button", name="Be a stranger").click()
+    page.get_by_role("heading", name="A stranger's history").wait_for()
+    visit.settled()
+    edit(page, lambda: page.get_by_label("taste", exact=True).select_option("even"))
+    assert "heard of strangers" not in page.locator(".way").inner_text()
+    expected = runs["fm"].recommend_for([], 10, features={"taste": "even"}, exclude_seen=False)
+    assert titles_in(page) == expected["title"].to_list()
+
+
+QUESTION = """async (count) => {
+  const { questionOf } = await import("/page/asker.js");
+  const rows = (length) => Array.from({ length }, (_, item) => ({ item, title: String(item) }));
+  const facts = { name: "ease", context: [], features: [], serves_strangers: true, unknown: [] };
+  const person = { isKnown: true, title: "m1", trained: rows(2), heldOut: rows(count) };
+  const state = { seen: false, said: {}, user: "m1", with: [], without: ["0"] };
+  return questionOf(facts, state, person, rows(1)).body.k;
+}"""
+
+
+def test_no_more_is_asked_for_than_the_service_gives_however_much_was_held_out(visit: Visit) -> None:
+    page = visit.open()
+    assert page.evaluate(QUESTION, 3) == 13
+    assert page.evaluate(QUESTION, 1500) == schemas.MOST_ANSWERS
 
 
 PAIRS = [

@@ -12,8 +12,10 @@ import polars as pl
 import pytest
 
 import attlas
+from attlas.data.inputs import Inputs
 from attlas.data.labelled import Layout, read_examples
 from attlas.data.vocabulary import Vocabulary
+from attlas.models.ease import EASE
 from attlas.recommender import Recommender
 from attlas.web import schemas
 from attlas.web.app import create_app
@@ -22,6 +24,7 @@ from attlas.web.gate import Limits
 from tests import test_guests
 from tests.page.html import HOSTILE, Elements
 from tests.test_fields_run import frame
+from tests.toy import chosen_by
 from tests.web.browsing import LAPTOP, PHONE, browsing, lacking, serving
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking() or "")
@@ -566,6 +569,26 @@ def test_every_control_and_region_has_a_name(visit: Visit) -> None:
     ids = page.eval_on_selector_all("[id]", "found => found.map((one) => one.id)")
     assert len(ids) == len(set(ids))
     assert page.locator("h1").count() == 1
+
+
+DANGLING = """() => ["aria-labelledby", "aria-controls", "aria-activedescendant"].flatMap((name) =>
+  [...document.querySelectorAll(`[${name}]`)].flatMap((one) => one.getAttribute(name).split(" ")))
+  .filter((id) => !document.getElementById(id))"""
+
+
+def test_what_names_another_element_finds_it_though_names_hold_spaces(browser: Any) -> None:
+    films = Vocabulary([f"a film {place}" for place in range(4)], noun="item")
+    inputs = Inputs(replace(chosen_by([[0, 1], [1, 2], [2]], 4), items=films))
+    run = Recommender(EASE(inputs.sizes), inputs, card={"model": {"name": "ease"}})
+    with serving(create_app({"my run": run}, limits=PATIENT)) as address:
+        visit = Visit(browser, address)
+        page = visit.open()
+        page.locator(".item").first.click()
+        page.locator(".why .sentence").wait_for()
+        assert page.evaluate(DANGLING) == []
+        assert page.locator(".item[aria-controls]").count() == 1
+        assert page.get_by_role("region", name="my run (ease)").get_attribute("aria-busy") == "false"
+        visit.context.close()
 
 
 def test_nothing_moves_where_a_person_wants_no_motion(browser: Any, url: str) -> None:

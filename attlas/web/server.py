@@ -125,7 +125,7 @@ def serve(
     recommenders, door = load_all(folders, tell), listen(host, port)
     name = f"[{host}]" if ":" in host else host
     place = f"http://{name}:{door.getsockname()[1]}"
-    tell.say(f"serving {', '.join(recommenders)} at {place}; what can be asked: {place}/docs; Ctrl-C stops")
+    tell.say(f"serving {', '.join(recommenders)} at {place}; for programs: {place}/docs; Ctrl-C stops")
     limits = Limits(threads=threads, timeout_seconds=timeout_seconds)
     hosts = tuple(dict.fromkeys((*OWN_NAMES, name))) if is_own and token is None else None
     log = _to_stderr if access_log else None

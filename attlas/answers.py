@@ -6,7 +6,7 @@ Shapes: V rows asked for, I items, k list length.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,8 @@ from attlas.data.encoding import in_context
 from attlas.data.fields import Features, Fields
 from attlas.data.vocabulary import Vocabulary
 from attlas.errors import ConfigError
-from attlas.models.protocol import Ranking, Separable
+from attlas.models.protocol import Comparing, Ranking, Separable
+from attlas.ops.ragged import Ragged
 from attlas.ops.topk import top_k
 from attlas.scoring import Scorer
 from attlas.strangers import POPULAR, OpenScorer, given_history
@@ -186,11 +187,15 @@ def similar_to(scorer: Scorer, item: int) -> tuple[np.ndarray, str]:
     model = scorer.model
     with torch.inference_mode():
         if isinstance(model, Separable):
-            code_IC = torch.nn.functional.normalize(scorer.item_code, dim=-1)
+            code_IC = getattr(model, model.compared_by).weight if isinstance(model, Comparing) else scorer.item_code
+            code_IC = torch.nn.functional.normalize(code_IC, dim=-1)
             return (code_IC @ code_IC[item]).cpu().numpy(), "item codes"
         if isinstance(model, Ranking) and "user_history" in scorer.names:
             alone = given_history(scorer.inputs, np.array([item]))
-            return model.score_catalogue(user_history=alone)[0].cpu().numpy(), "item weights"
+            start, index, width = alone.lists.start, alone.lists.index, alone.lists.width
+            nothing = replace(alone, lists=Ragged(torch.zeros_like(start), index[:0], width))
+            with_it, without = (model.score_catalogue(user_history=history)[0] for history in (alone, nothing))
+            return (with_it - without).cpu().numpy(), "item weights"
     by_item = scorer.train.by_item
     together = np.asarray((by_item @ by_item[[item]].T).todense()).ravel()
     norm = np.sqrt(np.diff(by_item.indptr))

@@ -9,6 +9,7 @@ Shapes: S histories, T entries of the whole one, I items.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from attlas.errors import ConfigError
 from attlas.models.protocol import asked_by, reads_history
+from attlas.patience import go_on
 from attlas.refitting import fit_parts
 from attlas.scoring import Scorer
 from attlas.strangers import FITTED, FOLDED, POPULAR, READ, given_histories, given_history, way_of, welcome
@@ -35,11 +37,13 @@ class Asker:
         way: how they came in: ``known user``, or one of the ways of strangers.
         chosen: what they have chosen and how often, [1, I] in a sorted sparse row.
         user: the index of a known user; None for a stranger.
+        said: of a stranger to a run on feature fields, what is known of them and of the moment, by the name of the field.
     """
 
     way: str
     chosen: sparse.csr_array
     user: int | None = None
+    said: Mapping[str, Any] | None = None
 
     def without(self, item: int) -> sparse.csr_array:
         """What they have chosen but for one item, [1, I]: nothing is among its own reasons."""
@@ -105,26 +109,31 @@ def score_with(scorer: Scorer, item: int, asker: Asker, kept_ST: np.ndarray) -> 
         ConfigError: the model scores from no history.
     """
     way, whole = way_of_counterfactuals(scorer.model), asker.without(item)
-    entry = np.nonzero(kept_ST)[1]
-    start = np.concatenate([[0], np.cumsum(kept_ST.sum(1))])
-    chosen_SI = sparse.csr_array((whole.data[entry], whole.indices[entry], start), shape=(len(kept_ST), whole.shape[1]))
     if way == READ:
-        return _reread(scorer, item, asker, chosen_SI)
+        return _reread(scorer, item, asker, whole, kept_ST)
     if way in (FOLDED, FITTED):
-        return _refitted(scorer, item, whole, chosen_SI)
+        return _refitted(scorer, item, whole, _parts(whole, kept_ST))
     return _hidden(scorer, item, asker, whole.indices, kept_ST)
 
 
-def _reread(scorer: Scorer, item: int, asker: Asker, chosen_SI: sparse.csr_array) -> np.ndarray:
+def _parts(whole: sparse.csr_array, kept_ST: np.ndarray) -> sparse.csr_array:
+    """Several parts of one history, [S, I] in sorted sparse rows."""
+    entry = np.nonzero(kept_ST)[1]
+    start = np.concatenate([[0], np.cumsum(kept_ST.sum(1))])
+    return sparse.csr_array((whole.data[entry], whole.indices[entry], start), shape=(len(kept_ST), whole.shape[1]))
+
+
+def _reread(scorer: Scorer, item: int, asker: Asker, whole: sparse.csr_array, kept_ST: np.ndarray) -> np.ndarray:
     host, user = (scorer, asker.user) if asker.user is not None else (as_host(scorer, asker), 0)
     names, inputs, parts = host.names, scorer.inputs, []
     theirs = inputs.train.by_item[[item]].indices.astype(np.int64) if "item_history" in names else np.zeros(0, np.int64)
     audience = given_history(inputs, theirs if asker.user is None else theirs[theirs != asker.user])
-    binary_SI = sparse.csr_array((np.ones(chosen_SI.nnz, np.float32), chosen_SI.indices, chosen_SI.indptr), chosen_SI.shape)
-    longest = max(1, int(np.diff(chosen_SI.indptr).max(initial=0)))
+    binary = sparse.csr_array((np.ones(whole.nnz, np.float32), whole.indices, whole.indptr), shape=whole.shape)
+    longest = max(1, int(kept_ST.sum(1).max(initial=0)))
     rows = max(1, min(scorer.users_at_once, ENTRIES_AT_ONCE // longest))
-    for first in range(0, chosen_SI.shape[0], rows):
-        block = binary_SI[first : first + rows]
+    for first in range(0, len(kept_ST), rows):
+        go_on()
+        block = _parts(binary, kept_ST[first : first + rows])
         same = torch.zeros(block.shape[0], dtype=torch.int64, device=inputs.device)
         made = {
             "user": same + user,
@@ -156,6 +165,7 @@ def _hidden(scorer: Scorer, item: int, asker: Asker, items: np.ndarray, kept_ST:
     pair = {name: torch.tensor([index], device=inputs.device) for name, index in (("user", asker.user), ("item", item))}
     scores = []
     for kept_T in kept_ST:
+        go_on()
         gone = torch.from_numpy(np.append(items[~kept_T], item).astype(np.int64)).to(inputs.device)
         observed = inputs.observed.hide(torch.full_like(gone, asker.user), gone)
         scores.append(scorer.model(**pair, observed=observed))

@@ -5,6 +5,7 @@
     ├── UnknownId          an id that the model has never seen
     ├── ConfigError        a setting that does not exist or does not fit
     ├── TooLarge           a deed predicted to exceed the memory it was given
+    ├── TooLate            a computation that went on for longer than anybody waits for it
     ├── ArtefactError      a run folder that is not whole, not ours or not of this version
     ├── MissingExtra       an optional library that is not installed
     └── Interrupted        stopped by the person; what was done is kept
@@ -38,6 +39,10 @@ class ConfigError(AttlasError):
 
 class TooLarge(AttlasError):
     """A deed that was predicted to exceed the memory it was given, and so was not begun."""
+
+
+class TooLate(AttlasError):
+    """A computation that went on for longer than anybody waits for it, and so was given up."""
 
 
 class ArtefactError(AttlasError):

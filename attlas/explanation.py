@@ -67,7 +67,7 @@ class Explanation:
         explained: the score that the reasons are of; another than ``score`` where ``note`` says so.
         rest: what is in ``explained`` beside all reasons, which with it add up; None for weights that do not add up.
         note: what a reader should know of these reasons; "" for nothing.
-        unknown: the fields of the context of which nothing was known.
+        unknown: the fields of the context, and of a stranger, of which nothing was known.
         features: one row per field, what adds most, up or down, first: field, feature, contribution.
         pairs: one row per pair of fields, what adds most, up or down, first: field, feature, other_field, other, contribution;
             where the model weighs pairs also attention and score, whose product that is.

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from attlas.data.inputs import Inputs
 from attlas.models.protocol import asked_by, task_of
+from attlas.patience import go_on
 
 STEPS = 60
 LEARNING_RATE = 0.1
@@ -74,11 +75,15 @@ def descend(tables: Sequence[Tensor], loss: Callable[[], Tensor]) -> None:
     """Take a fixed number of steps of Adam (0.9, 0.999, 1e-8) down a loss, in place.
 
     The optimizer of torch steps alike, but imports a compiler before its first step: seconds, for the first who asks.
+
+    Raises:
+        TooLate: nobody waits for it any more; the tables are then anywhere on the way.
     """
     moments = [(torch.zeros_like(table), torch.zeros_like(table)) for table in tables]
     for table in tables:
         table.requires_grad_()
     for step in range(1, STEPS + 1):
+        go_on()
         with torch.enable_grad():
             gradients = torch.autograd.grad(loss(), list(tables))
         for table, gradient, (first, second) in zip(tables, gradients, moments, strict=True):

@@ -22,6 +22,7 @@ from attlas.data.encoding import in_context
 from attlas.data.fields import Features, Fields
 from attlas.data.inputs import Inputs
 from attlas.data.vocabulary import Vocabulary
+from attlas.errors import ConfigError
 from attlas.frozen import Pairs, against_others, blocks, fit_rows
 from attlas.growth import grown_features, grown_model, rows_of_users
 from attlas.scoring import PAIR_BYTES, Scorer
@@ -43,6 +44,19 @@ class Guests(NamedTuple):
     def score_all(self) -> np.ndarray:
         """The score of every item for each, float32[S, I]."""
         return self.scorer.score_all(np.arange(len(self.moment)), self.moment)
+
+
+def check_said(scorer: Scorer, said: Mapping[str, Any] | None) -> None:
+    """Refuse what is said of a stranger to a run that knows nothing of the kind.
+
+    Raises:
+        ConfigError: something is said, and the run has no feature fields.
+    """
+    if said is not None and scorer.inputs.given_features is None:
+        raise ConfigError(
+            "this run learned from interactions and knows no features of users; give a history alone, or fit labelled rows of "
+            "feature fields with a model such as fm or afm"
+        )
 
 
 def receive(scorer: Scorer, chosen_SI: sparse.csr_array, said: Mapping[str, Any] | None = None) -> Guests:

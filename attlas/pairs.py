@@ -1,4 +1,4 @@
-"""Pairs of features, in the names that the data use: those of one row, and what they add in the mean of many.
+"""Features and pairs of them, in the names that the data use: of one row what each adds, of many the mean of that.
 
 Shapes: B rows, F fields, P pairs of them.
 """
@@ -6,35 +6,88 @@ Shapes: B rows, F fields, P pairs of them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import polars as pl
 import torch
+from torch import Tensor
 
+from attlas.answers import context_of
+from attlas.counterfactual import Asker
 from attlas.data.examples import ExampleInputs, Examples
 from attlas.data.fields import Features
 from attlas.data.inputs import Fields
 from attlas.errors import ConfigError
-from attlas.models.reasons import WeighingPairs
+from attlas.guests import receive
+from attlas.models.reasons import LosingPairs, WeighingFeatures, WeighingPairs
+from attlas.scoring import Scorer
 
 if TYPE_CHECKING:
     from attlas.recommender import Recommender
 
 ROWS_AT_ONCE = 8192
+AS_FITTED = "as fitted"  # the feature of a stranger whose row was fitted to what they chose: its id is nobody's
 
 
-def named_features(features: Features, row: Fields) -> pl.DataFrame:
-    """Each field of one row by the names that the data use: field, feature."""
+def reasons_by_fields(
+    scorer: Scorer, item: int, asker: Asker, context: Mapping[str, Any] | None, top: int | None
+) -> dict[str, Any]:
+    """What each feature, or each pair of them, of the one row adds, or what is lost without the pair: parts of an Explanation.
+
+    Arguments and errors are those of ``Recommender.explain``, but for indices.
+    """
+    host, row, unknown = _row_of(scorer, item, asker, context)
+    features, model = host.inputs.features, cast(Any, host.model)
+    with torch.inference_mode():
+        score = float(model(fields=row)[0])
+        columns = {name: part[0].double().cpu().numpy() for name, part in _parts_of(model, row).items()}
+    if isinstance(model, WeighingPairs):
+        columns["contribution"] = columns["attention"] * columns["score"]
     said = features.said(row.index[0].tolist(), row.bags)
-    return pl.DataFrame({"field": list(features.names), "feature": said}, schema={"field": pl.String, "feature": pl.String})
+    if asker.user is None and asker.chosen.nnz:
+        said[features.places("user")[0]] = AS_FITTED
+    is_single = isinstance(model, WeighingFeatures)
+    frame = (named_features if is_single else named_pairs)(features, said).with_columns(**columns)
+    ordered = frame.sort(pl.col("contribution").abs(), descending=True, maintain_order=True)
+    rest = None if isinstance(model, LosingPairs) else score - float(columns["contribution"].sum())
+    facts: dict[str, Any] = {"score": score, "explained": score, "rest": rest, "unknown": tuple(unknown)}
+    return facts | {"features" if is_single else "pairs": ordered.head(len(frame) if top is None else top)}
 
 
-def named_pairs(features: Features, row: Fields) -> pl.DataFrame:
+def _row_of(scorer: Scorer, item: int, asker: Asker, context: Mapping[str, Any] | None) -> tuple[Scorer, Fields, Sequence[str]]:
+    """Who scores, the one row, and the fields of which nothing is known; a stranger of whom something is, is made a user."""
+    fields: Fields | None = None
+    unknown: Sequence[str] = ()
+    user = -1 if asker.user is None else asker.user
+    if asker.user is None and (asker.chosen.nnz or asker.said is not None):
+        guest, user = receive(scorer, asker.chosen, {**(context or {}), **(asker.said or {})}), 0
+        scorer, fields, unknown = guest
+    elif scorer.inputs.given_features is not None:
+        fields, unknown = context_of(scorer, context, 1)
+    pair = (torch.tensor([index], device=scorer.inputs.device) for index in (user, item))
+    return scorer, scorer.inputs.features.pairs(*pair, fields), unknown
+
+
+def _parts_of(model: Any, row: Fields) -> dict[str, Tensor]:
+    if isinstance(model, WeighingFeatures):
+        return {"contribution": model.weigh_features(row)}
+    if isinstance(model, LosingPairs):
+        return {"contribution": model.lose_pairs(row)}
+    return dict(zip(("attention", "score"), model.weigh_pairs(row), strict=True))
+
+
+def named_features(features: Features, said: Sequence[str]) -> pl.DataFrame:
+    """Each field of one row by the names that the data use: field, feature."""
+    columns = {"field": list(features.names), "feature": list(said)}
+    return pl.DataFrame(columns, schema={"field": pl.String, "feature": pl.String})
+
+
+def named_pairs(features: Features, said: Sequence[str]) -> pl.DataFrame:
     """Each pair of fields of one row by the names that the data use: field, feature, other_field, other."""
-    said = zip(features.names, features.said(row.index[0].tolist(), row.bags), strict=True)
-    pairs = [(*one, *other) for one, other in itertools.combinations(said, 2)]
+    named = zip(features.names, said, strict=True)
+    pairs = [(*one, *other) for one, other in itertools.combinations(named, 2)]
     columns = ("field", "feature", "other_field", "other")
     return pl.DataFrame(pairs, schema=dict.fromkeys(columns, pl.String), orient="row")
 

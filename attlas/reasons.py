@@ -1,6 +1,6 @@
 """The reasons behind one score, gathered from the model by what it can do and put into outside ids.
 
-Shapes: T history entries, D latent dimensions, E shifts, U users, P pairs of fields.
+Shapes: T history entries, D latent dimensions, E shifts, U users.
 """
 
 from __future__ import annotations
@@ -13,24 +13,15 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from attlas.answers import context_of
 from attlas.counterfactual import KNOWN, UNKNOWN, Asker, as_host, leave_one_out, way_of_counterfactuals
-from attlas.data.inputs import Fields, History
+from attlas.data.inputs import History
 from attlas.data.vocabulary import Vocabulary, listed
 from attlas.errors import ConfigError
 from attlas.explanation import Explanation, Exposure
+from attlas.guests import check_said
 from attlas.models.protocol import InnerProduct, asked_by
-from attlas.models.reasons import (
-    Explaining,
-    Exposing,
-    Factored,
-    LosingPairs,
-    Noticing,
-    WeighingFeatures,
-    WeighingPairs,
-    reasons_of,
-)
-from attlas.pairs import named_features, named_pairs
+from attlas.models.reasons import Explaining, Exposing, Factored, Noticing, reasons_of
+from attlas.pairs import reasons_by_fields
 from attlas.scoring import Scorer
 from attlas.strangers import FITTED, FOLDED, POPULAR, given_histories, given_history, one_row, way_of, welcome
 
@@ -67,7 +58,7 @@ def explain_score(
         count = float(scorer.inputs.item_lists.length[item])
         return Explanation(**facts, method="popularity", score=count, explained=count)
     if way in ("features", "pairs", "deletion"):
-        return Explanation(**facts | _by_fields(scorer, item, asker, context, top), method=way)
+        return Explanation(**facts | reasons_by_fields(scorer, item, asker, context, top), method=way)
     host = as_host(scorer, asker)
     made = inputs_of(host, item, asker, asker.user or 0)
     with torch.inference_mode():
@@ -84,19 +75,27 @@ def explain_score(
     return Explanation(**facts, method=way)
 
 
-def asker_of(recommender: Recommender, user: str | int | None, history: Sequence[str | int] | None = None) -> Asker:
-    """A user by outside id, or a stranger by what they have chosen; who has no training rows is a stranger too.
+def asker_of(
+    recommender: Recommender,
+    user: str | int | None,
+    history: Sequence[str | int] | None = None,
+    features: Mapping[str, Any] | None = None,
+) -> Asker:
+    """A user by outside id, or a stranger by what they have chosen and what is said; without training rows one is a stranger.
 
     Raises:
         UnknownId: the user or an item is not known; where labelled rows were learned from, any user will do.
-        ConfigError: neither or both are given.
+        ConfigError: neither or both of user and history are given; or features of a known user, or to a run without fields.
     """
     if (user is None) == (history is None):
         raise ConfigError("explain wants either a user or a stranger's history; give exactly one of them")
+    if user is not None and features is not None:
+        raise ConfigError("features are those of a stranger; of a user's moment speak by context")
+    check_said(recommender.scorer, features)
     users, items, model = recommender.users, recommender.items, recommender.model
     if user is None:
         chosen = one_row(np.unique(items.index_of(listed(history))), len(items))
-        return Asker(way_of(model) if chosen.nnz else POPULAR, chosen)
+        return Asker(way_of(model) if chosen.nnz else POPULAR if features is None else UNKNOWN, chosen, said=features)
     is_labelled = recommender.inputs.given_features is not None
     index = int((users.find if is_labelled else users.index_of)([user])[0])
     if index < 0:
@@ -166,33 +165,6 @@ def _by_counterfactuals(scorer: Scorer, item: int, asker: Asker, score: float, t
         note += f"; the vector from training scores {score:.4g}" if asker.user is not None else ""
     history = _frame(scorer.train.items, found.items, found.fall, top)
     return {"history": history, "explained": found.score, "rest": None, "note": note}
-
-
-def _by_fields(scorer: Scorer, item: int, asker: Asker, context: Mapping[str, Any] | None, top: int | None) -> Made:
-    """What each feature, or each pair of them, of the one row adds; or what is lost without the pair."""
-    features, device, model = scorer.inputs.features, scorer.inputs.device, cast(Any, scorer.model)
-    fields, unknown = context_of(scorer, context, 1) if scorer.inputs.given_features else (None, [])
-    user = -1 if asker.user is None else asker.user
-    row = features.pairs(torch.tensor([user], device=device), torch.tensor([item], device=device), fields)
-    with torch.inference_mode():
-        score = float(model(fields=row)[0])
-        columns = {name: part[0].double().cpu().numpy() for name, part in _weighed(model, row).items()}
-    if isinstance(model, WeighingPairs):
-        columns["contribution"] = columns["attention"] * columns["score"]
-    is_single = isinstance(model, WeighingFeatures)
-    frame = (named_features if is_single else named_pairs)(features, row).with_columns(**columns)
-    ordered = frame.sort(pl.col("contribution").abs(), descending=True, maintain_order=True)
-    rest = None if isinstance(model, LosingPairs) else score - float(columns["contribution"].sum())
-    facts: Made = {"score": score, "explained": score, "rest": rest, "unknown": tuple(unknown)}
-    return facts | {"features" if is_single else "pairs": ordered.head(len(frame) if top is None else top)}
-
-
-def _weighed(model: Any, row: Fields) -> dict[str, Tensor]:
-    if isinstance(model, WeighingFeatures):
-        return {"contribution": model.weigh_features(row)}
-    if isinstance(model, LosingPairs):
-        return {"contribution": model.lose_pairs(row)}
-    return dict(zip(("attention", "score"), model.weigh_pairs(row), strict=True))
 
 
 def _by_windows(scorer: Scorer, made: Made, score: float, top: int | None) -> Made:

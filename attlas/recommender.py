@@ -23,7 +23,7 @@ from attlas.models import MODELS, model_class
 from attlas.reasons import asker_of, explain_score
 from attlas.scoring import DEFAULT_BUDGET, Scorer
 from attlas.settings import build
-from attlas.strangers import POPULAR, OpenScorer, one_row, score_stranger, way_of
+from attlas.strangers import OpenScorer, one_row, score_stranger
 from attlas.telling import Teller
 from attlas.updating import updated
 
@@ -197,15 +197,12 @@ class Recommender:
         score, way = score_stranger(self.scorer, alone, features)
         return best_items(self.items, score, k, hidden=alone if exclude_seen else None, ways=[way]).frame()
 
-    def _way(self, chosen: np.ndarray) -> str:
-        return way_of(self.model) if len(chosen) else POPULAR
-
     def similar_items(self, item: str | int, k: int = 10) -> pl.DataFrame:
         """The k items most like one item, without it.
 
         Returns:
-            Columns rank, item, title, score and way: ``item codes`` (cosine of what the model makes of each item), ``item
-            weights`` (what choosing the item adds to each other) or ``chosen together`` (cosine of who chose them).
+            Columns rank, item, title, score and way: ``item codes`` (cosine of what the model makes of each item, but for
+            biases), ``item weights`` (what choosing the item adds to each other) or ``chosen together`` (cosine of who did).
 
         Raises:
             UnknownId: the item is not known.
@@ -223,6 +220,7 @@ class Recommender:
         item: str | int,
         *,
         history: Sequence[str | int] | None = None,
+        features: Mapping[str, Any] | None = None,
         context: Mapping[str, Any] | None = None,
         method: Literal["counterfactual"] | None = None,
         top: int | None = None,
@@ -232,17 +230,18 @@ class Recommender:
         Args:
             user: an outside id; None for a stranger. Users without training rows are strangers by what was held out of them;
                 where labelled rows were learned from, an unknown user is explained as such.
-            history: a stranger's items.
+            history: a stranger's items; may be empty.
+            features: what ``recommend_for`` was told of the stranger and of the moment.
             context: where labelled rows were learned from, what is known of the moment, by the name of its field.
             method: ``counterfactual``: the fall of the score without each entry of the history; None: what the model gives.
             top: only so many of the heaviest reasons.
 
         Raises:
             UnknownId: the user or an item is not known.
-            ConfigError: neither or both of user and history are given, or the model knows no such context or method.
+            ConfigError: neither or both of user and history are given, or the run knows no such features, context or method.
         """
         check_choices("error", context, self.inputs.given_features)
-        target, asker = int(self.items.index_of([item])[0]), asker_of(self, user, history)
+        target, asker = int(self.items.index_of([item])[0]), asker_of(self, user, history, features)
         return explain_score(self.scorer, target, asker, method=method, context=context, top=top)
 
     def update(self, events: Any, *, tell: Teller | None = None, **columns: Any) -> Recommender:

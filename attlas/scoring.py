@@ -16,6 +16,7 @@ from attlas.data.examples import ExampleInputs, Examples
 from attlas.data.inputs import Fields, Inputs, whole
 from attlas.data.interactions import Interactions
 from attlas.models.protocol import Ranking, Separable, Tabulating, asked_by, task_of
+from attlas.patience import go_on
 
 DEFAULT_BUDGET = 512 * 2**20
 PAIR_BYTES = 4 * 4 * 1024  # what a pair and the parts it is scored from may take
@@ -149,6 +150,7 @@ class Scorer:
         item_I = torch.arange(self.inputs.sizes.num_items, device=self.inputs.device)
         rows = []
         for v in range(len(user_V)):
+            go_on()
             pairs = torch.full_like(item_I, v)
             inputs = {"user": user_V[pairs], "item": item_I, "user_history": history.of_pairs(pairs)}
             if "item_history" in self.names:
@@ -183,6 +185,7 @@ class Scorer:
         for first in range(0, len(user_code_VC), users):
             code_v1C = user_code_VC[first : first + users, None]
             for low in range(0, len(item_code_IC), items):
+                go_on()
                 block = self._able.match(code_v1C, item_code_IC[None, low : low + items])
                 score_VI[first : first + users, low : low + items] = block
         return score_VI

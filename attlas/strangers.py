@@ -21,9 +21,8 @@ from torch.nn import functional
 
 from attlas.data.inputs import FULL_TABLE_SHARE, History, Inputs, whole
 from attlas.data.interactions import Interactions
-from attlas.errors import ConfigError
 from attlas.frozen import against_others, against_prior, blocks, descend, prior_of
-from attlas.guests import receive
+from attlas.guests import check_said, receive
 from attlas.models.protocol import Folding, Separable, Welcoming, asked_by
 from attlas.ops.ragged import Ragged
 from attlas.scoring import PAIR_BYTES, Scorer
@@ -124,13 +123,9 @@ def score_stranger(
     Raises:
         ConfigError: no field of the user or of the context has that name, or the run has no fields.
     """
+    check_said(scorer, said)
     if said is None:
         return score_strangers(scorer, chosen_1I), way_of(scorer.model) if chosen_1I.nnz else POPULAR
-    if scorer.inputs.given_features is None:
-        raise ConfigError(
-            "this run learned from interactions and knows no features of users; give a history alone, or fit labelled rows of "
-            "feature fields with a model such as fm or afm"
-        )
     guest = receive(scorer, chosen_1I, said)
     way = FITTED if chosen_1I.nnz else "unknown user"
     return guest.score_all(), way + (f"; unknown: {', '.join(guest.unknown)}" if guest.unknown else "")

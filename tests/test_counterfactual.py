@@ -8,10 +8,11 @@ import torch
 
 from attlas.counterfactual import KNOWN, Asker, leave_one_out, score_with, way_of_counterfactuals
 from attlas.data.inputs import History, Inputs
-from attlas.errors import ConfigError
+from attlas.errors import ConfigError, TooLate
 from attlas.frozen import LEARNING_RATE, STEPS, drawn_for
 from attlas.models import MODELS, model_class
 from attlas.models.protocol import asked_by, reads_history
+from attlas.patience import while_awaited
 from attlas.scoring import Scorer
 from attlas.strangers import FITTED, FOLDED, way_of
 from tests.toy import fitted
@@ -138,6 +139,13 @@ def test_many_histories_are_asked_about_in_blocks_that_change_nothing(monkeypatc
     monkeypatch.setattr("attlas.counterfactual.ENTRIES_AT_ONCE", 15)
     blocks = leave_one_out(fitted("delf").scorer, ITEM, asker_of("delf"))
     np.testing.assert_allclose(blocks.fall, whole.fall, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["delf", "mf", "aimf"])  # one reads, one fits, of one the cells are hidden
+def test_what_nobody_waits_for_is_given_up(name):
+    with while_awaited(lambda: False), pytest.raises(TooLate, match="nobody waits for this answer any more"):
+        leave_one_out(fitted(name).scorer, ITEM, asker_of(name))
+    assert len(leave_one_out(fitted(name).scorer, ITEM, asker_of(name)).fall) > 0
 
 
 @pytest.mark.parametrize("name", ["popularity", "biased_mf", "fm", "afm"])

@@ -1,14 +1,16 @@
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
+from attlas.cli import show
 from attlas.data.inputs import Sizes
 from attlas.errors import ConfigError, UnknownId
-from attlas.explanation import Explanation, Exposure
+from attlas.explanation import METHODS, TABLES, Explanation, Exposure
 from attlas.models import MODELS, model_class
 from attlas.models.delf import DELF
 from attlas.models.protocol import reads_history
@@ -75,8 +77,9 @@ def test_the_explained_score_is_the_one_that_the_pair_gets(name, item):
     assert recommender.explain("u4", f"i{item}").score == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
-def test_a_strangers_explained_score_is_the_one_that_is_offered():
-    recommender, history = fitted("delf"), ["i0", "i2", "i4"]
+@pytest.mark.parametrize("name", ["delf", "linear", "fm", "afm", "deepfm"])
+def test_a_strangers_explained_score_is_the_one_that_is_offered(name):
+    recommender, history = fitted(name), ["i0", "i2", "i4"]
     explanation = recommender.explain(None, "i8", history=history)
     offered = recommender.recommend_for(history, k=16).filter(pl.col("item") == "i8")["score"].item()
     assert explanation.way == "fitted user vector"
@@ -173,6 +176,15 @@ def test_an_explanation_is_ready_for_json():
     assert [name for name, value in told.items() if value is None] == [
         "explained", "rest", "audience", "features", "pairs", "factors", "shifts", "neighbours", "ratings", "exposure",
     ]  # fmt: skip
+
+
+def test_the_terminal_the_page_and_the_docs_know_every_kind_of_reasons():
+    root = Path(__file__).resolve().parent.parent
+    assert set(show.TABLES) == set(TABLES)
+    weighs = re.search(r"WEIGHS = \{(.*?)\n\}", (root / "attlas/web/page/why.js").read_text(), re.DOTALL)[1]
+    assert re.findall(r"^  (\w+):", weighs, re.MULTILINE) == list(METHODS)
+    page = (root / "docs/how-to/explain.md").read_text()
+    assert all(f"| `{method}` |" in page for method in METHODS if method != "none")
 
 
 @pytest.mark.parametrize("name", MODELS)

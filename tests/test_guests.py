@@ -143,6 +143,37 @@ def test_neither_the_model_nor_its_features_are_changed_by_a_stranger(name, made
     assert recommender.recommend(["u3"], k=10, exclude_seen=False).equals(before)
 
 
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(
+    ("history", "said"),
+    [(["i0", "i2", "i4"], None), ([], {"taste": "odd", "hour": 1}), (["i1", "i3"], {"taste": "even", "hour": 0})],
+)
+def test_a_strangers_explained_score_is_the_one_that_is_offered(name, history, said, made):
+    offered = made[name].recommend_for(history, k=10, features=said, exclude_seen=False)
+    found = made[name].explain(None, "i8", history=history, features=said)
+    assert found.score == pytest.approx(offered.filter(pl.col("item") == "i8")["score"].item(), abs=1e-4)
+    assert offered["way"][0].startswith(found.way)
+    assert found.method in ("pairs", "deletion")
+    features = dict([*found.pairs.select("field", "feature").rows(), *found.pairs.select("other_field", "other").rows()])
+    assert features["user"] == ("as fitted" if history else "unknown")
+    assert features["item"] == "i8"
+    assert features["taste"] == (said or {}).get("taste", "unknown")
+    assert "likes" in found.unknown
+
+
+def test_a_moment_said_as_context_counts_for_a_stranger_with_a_history(made):
+    by_context, by_features = (
+        made["afm"].explain(None, "i8", history=["i0"], **{name: {"hour": 1}}) for name in ("context", "features")
+    )
+    assert by_context.to_dict() == by_features.to_dict()
+    assert by_context.score != made["afm"].explain(None, "i8", history=["i0"]).score
+
+
+def test_who_has_chosen_nothing_and_of_whom_nothing_is_said_is_explained_by_popularity(made):
+    found = made["fm"].explain(None, "i8", history=[])
+    assert (found.way, found.method) == ("popular", "popularity")
+
+
 def test_strangers_together_are_scored_as_they_are_alone():
     scorer = fitted("fm").scorer
     many = chosen_by([[0, 2, 4], [1], [], [3, 5, 7, 9]], 16).by_user
@@ -186,6 +217,15 @@ def test_what_is_no_feature_is_refused(said, error, message, made):
 def test_a_run_on_interactions_knows_no_features(name):
     with pytest.raises(ConfigError, match="learned from interactions and knows no features of users; give a history alone"):
         fitted(name).recommend_for(["i0"], features={"age": 20})
+    with pytest.raises(ConfigError, match="learned from interactions and knows no features of users; give a history alone"):
+        fitted(name).explain(None, "i4", history=["i0"], features={"age": 20})
+
+
+def test_features_are_said_of_strangers_alone(made):
+    with pytest.raises(ConfigError, match="features are those of a stranger; of a user's moment speak by context"):
+        made["fm"].explain("u3", "i8", features={"hour": 1})
+    with pytest.raises(ConfigError, match="feature 'tastes' is no field of a user, nor a field of the context; did you mean"):
+        made["fm"].explain(None, "i8", history=[], features={"tastes": "even"})
 
 
 def test_a_loaded_run_hears_the_same(made, tmp_path):
@@ -201,6 +241,9 @@ def test_the_command_line_says_what_is_known_of_a_stranger(made, tmp_path, comma
     assert [row["way"] for row in found.json] == ["unknown user; unknown: hour, age"] * 2
     both = command("recommend", run, "--history", "i0,i2", "--feature", "taste=even", "-k", "2", "--json")
     assert {row["way"] for row in both.json} == {"fitted user vector; unknown: hour, age, likes"}
+    why = command("explain", run, "i8", "--feature", "taste=even", "--feature", "likes=red|blue", "--json")
+    assert why.code == 0, why.err
+    assert (why.json["way"], why.json["method"], why.json["unknown"]) == ("unknown user", "pairs", ["hour", "age"])
     wrong = command("recommend", run, "--feature", "taste")
     assert "--feature 'taste' does not fit; write FIELD=CATEGORY" in wrong.err
 

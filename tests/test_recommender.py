@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import json
 from pathlib import Path
@@ -315,6 +316,18 @@ def test_similar_items_share_the_taste_and_leave_the_item_itself_out(name, way):
     frame = fitted(name).similar_items("i4", k=7)
     assert set(items_of(frame)) == EVENS - {"i4"}
     assert set(frame["way"]) == {way}
+
+
+@pytest.mark.parametrize("name", ["nais", "fism", "mf", "biased_mf", "aimf"])
+def test_how_popular_items_are_does_not_make_them_alike(name):
+    made, model = fitted(name), copy.deepcopy(fitted(name).model)
+    bias = model.item_bias if isinstance(model.item_bias, nn.Parameter) else model.item_bias.weight
+    with torch.no_grad():
+        bias += 5 * torch.arange(16.0).view_as(bias)
+    before, after = (
+        one.similar_items("i4", k=15).sort("item") for one in (made, Recommender(model, made.inputs, card=made.card))
+    )
+    np.testing.assert_allclose(after["score"], before["score"], atol=1e-4)
 
 
 def test_items_chosen_together_are_alike_by_the_cosine_of_who_chose_them():

@@ -72,6 +72,7 @@ def explain_from_options(
     words: list[str],
     *,
     history: list[str] | None,
+    features: list[str] | None,
     context: list[str] | None,
     method: Any,
     top: int,
@@ -81,12 +82,15 @@ def explain_from_options(
     """Why an item, for a user, perhaps in a context, or for a stranger; with ``plot`` drawn as a page, too.
 
     Raises:
-        ConfigError: not one user and one item, nor one item and a history.
+        ConfigError: not one user and one item, nor one item and a stranger's history or features.
     """
-    if len(words) != (2 if history is None else 1):
-        raise ConfigError(f"got {' '.join(words)!r}; expected USER ITEM, or ITEM with the --history of a stranger")
-    user, said = words[0] if history is None else None, said_of(context) if context else None
-    why = load(run).explain(user, words[-1], history=history, context=said, method=method, top=top)
+    is_stranger = history is not None or bool(features)
+    if len(words) != (1 if is_stranger else 2):
+        raise ConfigError(f"got {' '.join(words)!r}; expected USER ITEM, or ITEM with the --history or --feature of a stranger")
+    asked: dict[str, Any] = {"history": history or []} if is_stranger else {}
+    asked |= {"features": said_of(features, "--feature")} if features else {}
+    asked |= {"context": said_of(context)} if context else {}
+    why = load(run).explain(None if is_stranger else words[0], words[-1], **asked, method=method, top=top)
     if plot is not None:
         for sentence in [*write_why(why, plot), f"drawn in {plot}"]:
             tell.say(sentence)

@@ -219,6 +219,7 @@ def explain(
     run: option.Run,
     words: option.Asked = None,
     history: option.History = None,
+    feature: option.Feature = None,
     context: option.Context = None,
     method: option.Method = None,
     top: Annotated[int, typer.Option(help="So many of the heaviest reasons.", min=1)] = 10,
@@ -235,7 +236,7 @@ def explain(
 
     [bold]attlas explain demo/delf f42 --history f4,f10,f77 --method counterfactual[/bold]
 
-    [bold]attlas explain runs/afm 421 17 --context weather=sunny[/bold], of a run on feature fields
+    [bold]attlas explain runs/afm 421 17 --context weather=sunny[/bold], or [bold]17 --feature age=30[/bold], on feature fields
 
     [bold]attlas explain demo/delf demo/ease --faithfulness[/bold]: are these reasons what they seem?
     """
@@ -243,15 +244,15 @@ def explain(
     if faithfulness:
         from attlas.cli.faithful import measure_faithfulness
 
-        said = {"history": history, "context": context, "method": method}
+        said = {"history": history, "feature": feature, "context": context, "method": method, "plot": plot}
         found = measure_faithfulness([run, *map(Path, words)], said, users=users, seed=seed, out=out, tell=_terminal())
         return show.show_json([each.to_dict() for each in found]) if as_json else show.show_faithfulness(found)
     if out is not None:
         raise ConfigError("--out keeps what --faithfulness measures; for one explanation write --json > FILE")
     from attlas.cli.answering import explain_from_options
 
-    asked: dict[str, Any] = {"history": _listed(history), "context": context, "method": method, "top": top}
-    why = explain_from_options(run, words, **asked, plot=plot, tell=_terminal())
+    asked: dict[str, Any] = {"history": _listed(history), "features": feature, "context": context, "method": method}
+    why = explain_from_options(run, words, **asked, top=top, plot=plot, tell=_terminal())
     return show.show_json(why.to_dict()) if as_json else show.show_explanation(why)
 
 

@@ -82,7 +82,7 @@ Asked = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[USER] ITEM",
-        help="A user and an item; with --history the item alone; with --faithfulness further runs.",
+        help="A user and an item; of a stranger the item alone; with --faithfulness further runs.",
         show_default=False,
     ),
 ]

@@ -20,9 +20,9 @@ def serve(
     timeout: Annotated[float, typer.Option(help="Seconds that an answer may take.", min=0.1, max=3600)] = 10.0,
     access_log: Annotated[bool, typer.Option("--access-log", help="One line of JSON per request on stderr.")] = False,
 ) -> None:
-    """Answer over HTTP: recommendations, reasons, similar items and searches as JSON.
+    """A page to look at the lists and ask why, and the same over HTTP as JSON.
 
-    Example: [bold]attlas serve runs/delf runs/ease[/bold], then open http://127.0.0.1:8000/docs
+    Example: [bold]attlas serve runs/delf runs/ease[/bold], then open http://127.0.0.1:8000
 
     Whoever is not on this computer needs a token: [bold]ATTLAS_TOKEN=... attlas serve runs/delf --host 0.0.0.0[/bold]
     """

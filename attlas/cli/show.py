@@ -16,6 +16,7 @@ PIPED_WIDTH, INDENT = 140, 4  # characters
 TABLES = {
     "history": "History",
     "audience": "Others who chose it",
+    "features": "Features",
     "pairs": "Pairs of features",
     "factors": "Latent dimensions and biases",
     "shifts": "Shifts of the item's features",

@@ -45,6 +45,7 @@ class AIMF(nn.Module):
     """Biased matrix factorisation, plus slide-attention of user on item, plus self-attention among users and among items."""
 
     task: ClassVar[Literal["rating"]] = "rating"
+    compared_by: ClassVar[str] = "item_embedding"
 
     @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
     class Config:

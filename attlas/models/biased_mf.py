@@ -34,6 +34,7 @@ class BiasedMF(nn.Module):
 
     task: ClassVar[Literal["rating"]] = "rating"
     reasons: ClassVar[Literal["factors"]] = "factors"
+    compared_by: ClassVar[str] = "item_embedding"
 
     @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
     class Config:

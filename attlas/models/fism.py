@@ -35,6 +35,7 @@ class FISM(nn.Module):
     group_by: ClassVar[Literal["user", "item"]] = "user"
     reasons: ClassVar[Reasons] = "contribution"
     is_inner_product: ClassVar[bool] = True
+    compared_by: ClassVar[str] = "item_embedding"
     shares: ClassVar[bool] = True
 
     @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

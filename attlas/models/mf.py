@@ -31,6 +31,7 @@ class MF(nn.Module):
     user_tables: ClassVar[tuple[str, ...]] = ("user_embedding", "user_bias")
     is_inner_product: ClassVar[bool] = True
     reasons: ClassVar[Literal["factors"]] = "factors"
+    compared_by: ClassVar[str] = "item_embedding"
 
     @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
     class Config:

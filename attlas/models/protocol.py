@@ -52,6 +52,14 @@ class PairMatching(Separable, Protocol):
 
 
 @runtime_checkable
+class Comparing(Separable, Protocol):
+    """A separable model whose codes of items hold more than what makes items alike, such as biases and constants."""
+
+    compared_by: ClassVar[str]
+    """The name of the embedding table with the vectors that do."""
+
+
+@runtime_checkable
 class Sharing(Separable, Protocol):
     """A separable model whose ``forward`` itself computes once what pairs share; training calls it and not the halves."""
 

@@ -53,7 +53,7 @@ def create_app(
     Args:
         recommenders: what is served, by name; the first answers where a request names none.
         limits: what is allowed.
-        token: what every request must bring, but for /health, /ready and the page's own files; None for nothing.
+        token: what every request must bring, but for the paths of ``gate.OPEN``, which tell nothing of a run; None for nothing.
         hosts: the names by which a browser may call the service; None for any.
         log: told one line of JSON per request.
         when_ready: called once, when all that is made on first use has been made.
@@ -106,7 +106,7 @@ class Api:
         looked_up: dict[str, tuple[Any, Any]] = {
             "/api/models": (self.models, schemas.Models),
             "/api/search": (self.search, schemas.Found),
-            "/api/user/{id}": (self.user, schemas.History),
+            "/api/user/{id:path}": (self.user, schemas.History),
         }
         for method, paths, tag in (("POST", asked, "answers"), ("GET", looked_up, "what there is")):
             for path, (answer, model) in paths.items():

@@ -25,7 +25,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-OPEN = frozenset({"/health", "/ready", *(path for path, _ in places())})
+OPEN = frozenset({"/health", "/ready", "/docs", "/openapi.json", *(path for path, _ in places())})
 
 
 @dataclass(frozen=True)
@@ -112,13 +112,16 @@ class Gate:
         return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), (self.token or "").encode())
 
     def _limited(self, receive: Receive) -> Receive:
-        """The body as it arrives, as long as it is neither too long nor too slow."""
-        arrived = 0
+        """The body as it arrives, as long as it is neither too long nor, as a whole, too slow."""
+        arrived, is_whole = 0, False
+        until = asyncio.get_running_loop().time() + self.limits.timeout_seconds
 
         async def limited() -> Message:
-            nonlocal arrived
+            nonlocal arrived, is_whole
+            if is_whole:  # what comes now is that they left
+                return await receive()
             try:
-                async with asyncio.timeout(self.limits.timeout_seconds):
+                async with asyncio.timeout_at(until):
                     message = await receive()
             except TimeoutError as error:
                 raise HTTPException(
@@ -127,6 +130,7 @@ class Gate:
             arrived += len(message.get("body", b""))
             if arrived > self.limits.body_bytes:
                 raise HTTPException(413, self._too_long())
+            is_whole = not message.get("more_body", False)
             return message
 
         return limited

@@ -19,6 +19,7 @@ from pydantic import (
 
 LONGEST_TEXT = 256
 LONGEST_LIST = 10_000
+LONGEST_EXPLAINED = 2_500  # each entry may be taken out once: what that takes grows with the square
 MOST_USERS = 256
 MOST_ANSWERS = 1_000
 WIDEST_CONTEXT = 64
@@ -48,6 +49,7 @@ Facts = Annotated[dict[Text, Said], Field(max_length=WIDEST_CONTEXT)]
 Count = Annotated[int, Strict(), Field(ge=1, le=MOST_ANSWERS)]
 Items = Annotated[list[Id], Field(max_length=LONGEST_LIST)]
 Model = Annotated[Text | None, Field(description="the name of a run's folder; the first run where none is named")]
+Features = Annotated[Facts | None, Field(description="what is known of the stranger, by the name of its field")]
 Context = Annotated[Facts | None, Field(description="what is known of the moment, by the name of its field")]
 
 
@@ -75,7 +77,7 @@ class RecommendFor(Question):
     history: Items
     k: Count = 10
     exclude_seen: Annotated[bool, Strict()] = True
-    features: Annotated[Facts | None, Field(description="what is known of the stranger, by the name of its field")] = None
+    features: Features = None
 
 
 class Batch(Question):
@@ -98,8 +100,9 @@ class Explain(Question):
     """Why one item, for a user or for a stranger with a history: exactly one of the two."""
 
     user: Id | None = None
-    history: Items | None = None
+    history: Annotated[list[Id], Field(max_length=LONGEST_EXPLAINED)] | None = None
     item: Id
+    features: Features = None
     context: Context = None
     method: Text | None = None
     top: Count | None = None

@@ -123,10 +123,11 @@ def serve(
     from attlas.web.gate import Limits
 
     recommenders, door = load_all(folders, tell), listen(host, port)
-    place = f"http://{f'[{host}]' if ':' in host else host}:{door.getsockname()[1]}"
-    tell.say(f"serving {', '.join(recommenders)} at {place}; what can be asked: {place}/docs; Ctrl-C stops")
+    name = f"[{host}]" if ":" in host else host
+    place = f"http://{name}:{door.getsockname()[1]}"
+    tell.say(f"serving {', '.join(recommenders)} at {place}; for programs: {place}/docs; Ctrl-C stops")
     limits = Limits(threads=threads, timeout_seconds=timeout_seconds)
-    hosts = OWN_NAMES if is_own and token is None else None
+    hosts = tuple(dict.fromkeys((*OWN_NAMES, name))) if is_own and token is None else None
     log = _to_stderr if access_log else None
     run(create_app(recommenders, limits=limits, token=token, hosts=hosts, log=log, when_ready=settle_down(tell)), door)
 

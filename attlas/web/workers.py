@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -12,8 +13,9 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 
-from attlas.errors import AttlasError
+from attlas.errors import AttlasError, TooLate
 from attlas.ops.topk import top_k
+from attlas.patience import go_on, while_awaited
 
 Answer = TypeVar("Answer")
 
@@ -40,11 +42,12 @@ class Workers:
         self.timeout_seconds, self.turn = timeout_seconds, turn or nullcontext()
         self._pool = ThreadPoolExecutor(threads, "answer", initializer=numba.set_num_threads, initargs=(1,))
         self._places = threading.Semaphore(threads + waiting)
+        self._is_closed = False
 
     async def run(self, deed: Callable[[], Answer], *, timeout_seconds: float | None = None) -> Answer:
         """What the deed returns, or raises.
 
-        A deed that is late is not begun any more, or, once begun, ends unheard and keeps its thread until then.
+        A deed that is late is not begun any more, or, once begun, ends unheard at its next step; see ``attlas.patience``.
 
         Args:
             timeout_seconds: another limit than usual.
@@ -55,21 +58,23 @@ class Workers:
         """
         if not self._places.acquire(blocking=False):
             raise TooBusy("too many requests are waiting; ask again in a second, or start the service with more --threads")
-        done = self._pool.submit(self._in_turn, deed)
-        done.add_done_callback(lambda _: self._places.release())
         limit = timeout_seconds or self.timeout_seconds
+        done = self._pool.submit(self._in_turn, deed, time.monotonic() + limit)
+        done.add_done_callback(lambda _: self._places.release())
         try:
             async with asyncio.timeout(limit):
                 return await asyncio.wrap_future(done)
-        except TimeoutError as error:
+        except (TimeoutError, TooLate) as error:
             raise TooSlow(f"no answer within {limit:g} seconds; ask for less at once, or raise --timeout") from error
 
-    def _in_turn(self, deed: Callable[[], Answer]) -> Answer:
-        with self.turn:
+    def _in_turn(self, deed: Callable[[], Answer], until: float) -> Answer:
+        with self.turn, while_awaited(lambda: not self._is_closed and time.monotonic() < until):
+            go_on()  # its turn may have come too late
             return deed()
 
     def close(self) -> None:
-        """Let what is being computed end, and begin nothing more."""
+        """Begin nothing more, and let what is being computed end at its next step."""
+        self._is_closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 
+from attlas.data.inputs import Inputs
+from attlas.data.vocabulary import Vocabulary
 from attlas.errors import ConfigError
+from attlas.models.ease import EASE
+from attlas.recommender import Recommender
 from attlas.web import schemas
 from attlas.web.app import create_app
 from attlas.web.gate import Limits
@@ -88,6 +94,14 @@ def test_an_explanation_is_that_of_explain_with_its_sentence(client: Client) -> 
     assert stranger["history"] == club_run().explain(None, "f10", history=["f1", "f2"]).to_dict()["history"]
 
 
+def test_what_is_said_of_a_stranger_is_told_to_the_reasons_too(client: Client) -> None:
+    said = {"hour": 2, "tags": ["red"]}
+    answer = client.post("/api/explain", model="fm", history=[], item="i3", features=said).json()
+    why = fields_run().explain(None, "i3", history=[], features=said)
+    assert answer == {"model": "fm", "sentence": why.sentence(), **why.to_dict()}
+    assert (answer["way"], answer["method"], answer["unknown"]) == ("unknown user", "pairs", ["warmth"])
+
+
 def test_similar_items_are_those_of_similar_items(client: Client) -> None:
     answer = client.post("/api/similar", item="f10", k=4).json()
     assert answer["items"] == items_of(club_run().similar_items("f10", 4))
@@ -104,6 +118,17 @@ def test_a_users_history_holds_all_their_rows_the_latest_first(client: Client) -
     held_out = {row["item"] for row in answer["history"] if row["held_out"]}
     assert held_out == set(run.items.ids_of(run.seen.item[run.seen.user == user]))
     assert len(client.get("/api/user/m17", limit=2).json()["history"]) == 2
+
+
+@pytest.mark.parametrize("user", ["u/3==", "a b/../c?d"])
+def test_an_id_may_hold_what_a_path_is_made_of(user: str) -> None:
+    inputs = Inputs(replace(toy.chosen_by([[0, 2], [1]], 3), users=Vocabulary([user, "u1"], noun="user")))
+    run = Recommender(EASE(inputs.sizes), inputs, card={"model": {"name": "ease"}})
+    with asking(create_app({"ease": run}, limits=PATIENT)) as client:
+        answer = client.get(f"/api/user/{quote(user, safe='')}")
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["user"] == user
+        assert [row["item"] for row in answer.json()["history"]] == ["i0", "i2"]
 
 
 def test_a_search_finds_titles_and_ids_in_any_case_most_chosen_first(client: Client) -> None:

@@ -17,11 +17,12 @@ TOKEN = "a token of some length"
 HEADERS = {"Content-Type": "application/json"}
 
 
-def test_with_a_token_only_health_and_readiness_are_open() -> None:
+def test_with_a_token_only_what_holds_nothing_of_a_run_is_open() -> None:
     with asking(create_app({"ease": club_run()}, token=TOKEN)) as client:
-        assert client.get("/health").status_code == 200
         assert client.get("/ready").status_code == 503
-        for path in ("/api/models", "/docs", "/openapi.json", "/api/user/m17", "/nothing", "/health/"):
+        for path in ("/health", "/", "/docs", "/openapi.json"):  # the page leads to the last two, and no link brings a token
+            assert client.get(path).status_code == 200, path
+        for path in ("/api/models", "/api/user/m17", "/nothing", "/health/", "/docs/"):
             refused = client.get(path)
             assert refused.status_code == 401, path
             assert "Authorization: Bearer TOKEN" in refused.json()["error"]
@@ -72,6 +73,18 @@ def test_a_body_that_arrives_too_slowly_is_refused() -> None:
         refused = client("POST", "/api/recommend", content=never_ending(), headers=HEADERS)
     assert refused.status_code == 408
     assert "did not arrive within 0.1 seconds" in refused.json()["error"]
+
+
+def test_a_body_that_trickles_is_too_slow_as_a_whole() -> None:
+    async def trickling() -> Any:
+        for _ in range(40):
+            yield b" "
+            await asyncio.sleep(0.05)
+
+    with asking(create_app({"ease": club_run()}, limits=Limits(timeout_seconds=0.5))) as client:
+        refused = client("POST", "/api/recommend", content=trickling(), headers=HEADERS)
+    assert refused.status_code == 408
+    assert "did not arrive within 0.5 seconds" in refused.json()["error"]
 
 
 def test_the_log_has_one_line_of_json_per_request() -> None:

@@ -64,6 +64,8 @@ def _is_refused(client: Client, request: Request) -> bool:
         ("recommend-for", {"history": [7]}, "item 7 is not among the 40 known items"),
         ("explain", {"item": "f1"}, "give either a user or the history of a stranger: exactly one of them"),
         ("explain", {"item": "f1", "user": "m17", "history": ["f2"]}, "exactly one of them"),
+        ("explain", {"item": "f1", "history": ["f2"] * 2501}, "history: List should have at most 2500 items"),
+        ("explain", {"item": "f1", "history": [], "features": {"age": 9}}, "knows no features of users"),
         ("batch", {"users": []}, "users: List should have at least 1 item"),
         ("similar", {"item": "zzz"}, "item 'zzz' is not among the 40 known items"),
     ],

@@ -12,14 +12,19 @@ import polars as pl
 import pytest
 
 import attlas
+from attlas.data.inputs import Inputs
 from attlas.data.labelled import Layout, read_examples
 from attlas.data.vocabulary import Vocabulary
+from attlas.models.ease import EASE
 from attlas.recommender import Recommender
+from attlas.web import schemas
 from attlas.web.app import create_app
 from attlas.web.assets import POLICY
 from attlas.web.gate import Limits
+from tests import test_guests
 from tests.page.html import HOSTILE, Elements
 from tests.test_fields_run import frame
+from tests.toy import chosen_by
 from tests.web.browsing import LAPTOP, PHONE, browsing, lacking, serving
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking() or "")
@@ -30,18 +35,20 @@ PATIENT = Limits(timeout_seconds=300)  # a kernel may have to be compiled
 
 @pytest.fixture(scope="module")
 def runs() -> dict[str, Recommender]:
-    """Two models of one club, one of which attends, one with communities, and AFM on labelled rows."""
+    """Two models of one club, one of which attends, one with communities; AFM, and FM with user fields, on labelled rows."""
     club = attlas.simulate(80, 40, seed=3, num_interactions=900).interactions
     titles = pl.when(club.items.ids == MARKED).then(pl.lit(HOSTILE)).otherwise(pl.col("title"))
     films = Vocabulary(club.items.ids, club.items.columns.with_columns(titles.alias("title")), noun="item")
     club = replace(club, items=films)
     rows = read_examples(frame(), Layout(item_fields=("taste",), numbers=("warmth",), bags=("tags",)))
-    tiny = {"embedding_dim": 4, "attention_dim": 3}
+    described = read_examples(test_guests.frame(), test_guests.LAYOUT)
+    tiny, solver = {"embedding_dim": 4, "attention_dim": 3}, {"batch_size": 64, "learning_rate": 0.03}
     return {
         "ease": attlas.fit(club, model="ease", config={"l2": 10.0}),
         "nais": attlas.fit(club, model="nais", config={**tiny, "smoothing": 1.0}, epochs=2),
         "fawmf": attlas.fit(club, model="fawmf", epochs=2),
-        "afm": attlas.fit(rows, "afm", config=tiny, solver={"batch_size": 64, "learning_rate": 0.03}, epochs=3),
+        "afm": attlas.fit(rows, "afm", config=tiny, solver=solver, epochs=3),
+        "fm": attlas.fit(described, "fm", config={"embedding_dim": 4}, solver=solver, epochs=3),
     }
 
 
@@ -237,6 +244,51 @@ def test_what_is_known_of_the_moment_changes_the_list_of_a_model_of_fields(visit
     assert page.locator(".way").inner_text().startswith("Answered as: known user. ")
 
 
+def test_the_reasons_of_a_stranger_are_those_of_the_moment_that_the_list_is_for(
+    visit: Visit, runs: dict[str, Recommender]
+) -> None:
+    page = visit.open("model=afm&said.hour=2")
+    best = runs["afm"].recommend_for([], 1, features={"hour": 2})["item"][0]
+    page.locator(".item").first.click()
+    page.locator(".why .sentence").wait_for()
+    why = runs["afm"].explain(None, best, history=[], features={"hour": 2})
+    assert f"{why.title}: {page.locator('.why .sentence').inner_text()}" == why.sentence()
+    assert "Method: pairs" in page.locator(".why").inner_text()
+    assert "answered as: unknown user" in page.locator(".why").inner_text()
+
+
+def test_a_field_of_strangers_that_is_set_for_somebody_known_is_said_not_to_be_heard(
+    visit: Visit, runs: dict[str, Recommender]
+) -> None:
+    page = visit.open("user=u3&model=fm&seen=1")
+    edit(page, lambda: page.get_by_label("taste", exact=True).select_option("even"))
+    assert page.locator(".way").inner_text().startswith("taste: heard of strangers only. Answered as: known user")
+    assert titles_in(page) == runs["fm"].recommend(["u3"], 10, exclude_seen=False)["title"].to_list()
+    page.get_by_role("button", name="Be a stranger").click()
+    page.get_by_role("heading", name="A stranger's history").wait_for()
+    visit.settled()
+    edit(page, lambda: page.get_by_label("taste", exact=True).select_option("even"))
+    assert "heard of strangers" not in page.locator(".way").inner_text()
+    expected = runs["fm"].recommend_for([], 10, features={"taste": "even"}, exclude_seen=False)
+    assert titles_in(page) == expected["title"].to_list()
+
+
+QUESTION = """async (count) => {
+  const { questionOf } = await import("/page/asker.js");
+  const rows = (length) => Array.from({ length }, (_, item) => ({ item, title: String(item) }));
+  const facts = { name: "ease", context: [], features: [], serves_strangers: true, unknown: [] };
+  const person = { isKnown: true, title: "m1", trained: rows(2), heldOut: rows(count) };
+  const state = { seen: false, said: {}, user: "m1", with: [], without: ["0"] };
+  return questionOf(facts, state, person, rows(1)).body.k;
+}"""
+
+
+def test_no_more_is_asked_for_than_the_service_gives_however_much_was_held_out(visit: Visit) -> None:
+    page = visit.open()
+    assert page.evaluate(QUESTION, 3) == 13
+    assert page.evaluate(QUESTION, 1500) == schemas.MOST_ANSWERS
+
+
 PAIRS = [
     {"field": "hour", "feature": "2", "other_field": "item", "other": "i2", "attention": 0.5, "score": 2, "contribution": 1.0},
     {"field": "user", "feature": "u3", "other_field": "hour", "other": "2", "contribution": -0.25},
@@ -320,6 +372,19 @@ def test_what_one_sees_is_saved_as_one_file_that_opens_by_itself(visit: Visit, t
     assert other.evaluate("getComputedStyle(document.querySelector('main')).display") == "grid"
 
 
+def test_what_was_said_of_the_moment_is_saved_as_it_was_said(visit: Visit, tmp_path: Path) -> None:
+    page = visit.open("user=u3&model=afm&seen=1&said.hour=2&said.warmth=0.5&said.tags=red")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as a file").click()
+    path = tmp_path / "seen.html"
+    download.value.save_as(path)
+    other = visit.context.new_page()
+    other.goto(path.as_uri())
+    said = " ".join(other.locator(".context").inner_text().split())
+    for one in ("hour 2", "warmth 0.5", "yes: red", "no: blue"):
+        assert one in said
+
+
 STATES = ("", "user=m17&beside=nais&item=f9&numbers=1", "user=m17&model=fawmf&item=f9", "user=u3&model=afm&seen=1")
 
 
@@ -366,6 +431,14 @@ def test_everything_can_be_done_by_keyboard_alone(visit: Visit) -> None:
     page.keyboard.press("Enter")
     page.locator(".cell .heaviest").wait_for()
     assert page.evaluate("document.activeElement.getAttribute('aria-expanded')") == "true"
+    page.locator(".line .small").first.focus()
+    edit(page, lambda: page.keyboard.press("Enter"))
+    assert page.evaluate("document.activeElement.id") == "lists", "the item went, and the focus with it"
+    page.get_by_role("button", name="Undo the last change of the history").focus()
+    for left in (2, 1, 0):
+        edit(page, lambda: page.keyboard.press("Enter"))
+        at = page.evaluate("document.activeElement.dataset.key ?? document.activeElement.id")
+        assert at == ("undo" if left else "past"), "nothing is left to undo, and the focus stays with the history"
 
 
 def test_the_address_holds_what_is_looked_at_and_going_back_undoes(visit: Visit) -> None:
@@ -400,6 +473,19 @@ def test_a_refusal_of_the_service_is_shown_as_its_sentence(browser: Any, url: st
     visit.page.route("**/api/search*", lambda route: route.abort())
     page.get_by_role("combobox", name="Find a user").fill("m")
     page.get_by_role("alert").filter(has_text="The service does not answer.").wait_for()
+    visit.context.close()
+
+
+def test_what_kept_a_person_from_being_met_is_said_beside_the_list(browser: Any, url: str) -> None:
+    visit = Visit(browser, url)
+    visit.page.route("**/api/user/*", lambda route: route.fulfill(status=503, json={"error": "too many are waiting"}))
+    page = visit.open("user=m17")
+    assert page.get_by_role("alert").inner_text() == "too many are waiting"
+    assert page.locator(".item").count() == 10
+    visit.page.unroute("**/api/user/*")
+    page.get_by_role("button", name="Be a stranger").click()
+    page.get_by_role("heading", name="A stranger's history").wait_for()
+    assert page.get_by_role("alert").inner_text() == ""
     visit.context.close()
 
 
@@ -483,6 +569,26 @@ def test_every_control_and_region_has_a_name(visit: Visit) -> None:
     ids = page.eval_on_selector_all("[id]", "found => found.map((one) => one.id)")
     assert len(ids) == len(set(ids))
     assert page.locator("h1").count() == 1
+
+
+DANGLING = """() => ["aria-labelledby", "aria-controls", "aria-activedescendant"].flatMap((name) =>
+  [...document.querySelectorAll(`[${name}]`)].flatMap((one) => one.getAttribute(name).split(" ")))
+  .filter((id) => !document.getElementById(id))"""
+
+
+def test_what_names_another_element_finds_it_though_names_hold_spaces(browser: Any) -> None:
+    films = Vocabulary([f"a film {place}" for place in range(4)], noun="item")
+    inputs = Inputs(replace(chosen_by([[0, 1], [1, 2], [2]], 4), items=films))
+    run = Recommender(EASE(inputs.sizes), inputs, card={"model": {"name": "ease"}})
+    with serving(create_app({"my run": run}, limits=PATIENT)) as address:
+        visit = Visit(browser, address)
+        page = visit.open()
+        page.locator(".item").first.click()
+        page.locator(".why .sentence").wait_for()
+        assert page.evaluate(DANGLING) == []
+        assert page.locator(".item[aria-controls]").count() == 1
+        assert page.get_by_role("region", name="my run (ease)").get_attribute("aria-busy") == "false"
+        visit.context.close()
 
 
 def test_nothing_moves_where_a_person_wants_no_motion(browser: Any, url: str) -> None:

@@ -39,19 +39,19 @@ def service(*words: Any) -> Iterator[tuple[subprocess.Popen[str], int]]:
     assert process.stderr is not None
     try:
         said = process.stderr.readline()
-        port = int(re.search(r"http://127\.0\.0\.1:(\d+);", said)[1])  # type: ignore[index]
+        host, port = re.search(r"http://([\d.]+):(\d+);", said).groups()  # type: ignore[union-attr]
         until = time.monotonic() + SECONDS
-        while _asked(port, "GET", "/ready")[0] != 200:
+        while _asked(int(port), "GET", "/ready", host=host)[0] != 200:
             assert time.monotonic() < until
             time.sleep(0.05)
-        yield process, port
+        yield process, int(port)
     finally:
         process.kill()
         process.communicate(timeout=SECONDS)
 
 
-def _asked(port: int, method: str, path: str, **said: Any) -> tuple[int, Any]:
-    line = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+def _asked(port: int, method: str, path: str, *, host: str = "127.0.0.1", **said: Any) -> tuple[int, Any]:
+    line = http.client.HTTPConnection(host, port, timeout=SECONDS)
     try:
         line.request(method, path, json.dumps(said) if said else None, {"Content-Type": "application/json"})
         answer = line.getresponse()
@@ -89,6 +89,12 @@ def _await_closed(port: int) -> None:
             return
         time.sleep(0.02)
     pytest.fail("the service still lets people in after SIGTERM")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has 127.0.0.2 without being told")
+def test_the_address_that_is_announced_answers_whichever_of_this_computers_it_is(folder: Path) -> None:
+    with service(folder, "--host", "127.0.0.2") as (_, port):
+        assert _asked(port, "POST", "/api/recommend", host="127.0.0.2", user="m17", k=1)[0] == 200
 
 
 def test_ctrl_c_ends_it_with_the_code_of_an_interrupt(folder: Path) -> None:

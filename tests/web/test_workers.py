@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import numba
 import pytest
 
+from attlas.patience import go_on
 from attlas.web.app import create_app
 from attlas.web.gate import Limits
 from attlas.web.workers import TooBusy, TooSlow, Workers, turn_of
@@ -68,6 +70,50 @@ def test_a_late_deed_that_was_waiting_is_not_begun_and_gives_its_place_back() ->
         assert await workers.run(lambda: "next") == "next"
         assert held.begun == 1
         workers.close()
+
+    asyncio.run(asked())
+
+
+class InSteps:
+    """A deed of many steps, which asks between them whether to go on; it ends by itself, should nobody stop it."""
+
+    def __init__(self) -> None:
+        self.begun, self.ended = threading.Event(), threading.Event()
+
+    def __call__(self) -> str:
+        self.begun.set()
+        try:
+            for _ in range(1000):
+                time.sleep(0.01)
+                go_on()
+        finally:
+            self.ended.set()
+        return "done"
+
+
+def test_a_late_deed_that_was_begun_ends_at_its_next_step_and_gives_its_thread_back() -> None:
+    async def asked() -> None:
+        workers, long = Workers(1, 1, 0.1), InSteps()
+        with pytest.raises(TooSlow, match=r"no answer within 0\.1 seconds"):
+            await workers.run(long)
+        workers.timeout_seconds = 5.0
+        assert await workers.run(lambda: "next") == "next"
+        assert long.ended.is_set()
+        assert await workers.run(lambda: go_on() or "in time") == "in time"
+        workers.close()
+
+    asyncio.run(asked())
+
+
+def test_what_is_being_computed_at_the_close_ends_at_its_next_step() -> None:
+    async def asked() -> None:
+        workers, long = Workers(1, 1, 300.0), InSteps()
+        task = asyncio.create_task(workers.run(long))
+        while not long.begun.is_set():
+            await asyncio.sleep(0.01)
+        workers.close()
+        with pytest.raises(TooSlow):
+            await task
 
     asyncio.run(asked())
 

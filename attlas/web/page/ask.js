@@ -10,6 +10,9 @@ export class Refusal extends Error {
   }
 }
 
+/** Whether somebody here stopped the asking. */
+export const isAbort = (error) => error.name === "AbortError";
+
 /** Keep the token of this tab. */
 export const keepToken = (token) => sessionStorage.setItem(TOKEN, token);
 
@@ -32,11 +35,11 @@ async function ask(path, { headers = {}, ...request }) {
   try {
     answer = await fetch(path, { ...request, headers: brought });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (isAbort(error)) throw error;
     throw new Refusal("The service does not answer. Is attlas serve still running?", 0);
   }
   const found = await answer.json().catch((error) => {
-    if (error.name === "AbortError") throw error;
+    if (isAbort(error)) throw error;
     return { error: `The service answered ${answer.status} with something that is not JSON.` };
   });
   if (!answer.ok) throw new Refusal(found.error ?? `The service answered ${answer.status}.`, answer.status);

@@ -4,6 +4,7 @@ import { understood } from "./controls.js";
 
 /** What a list holds. */
 export const K = 10;
+const MOST = 1000; // that the service gives at once
 
 /** A person without a name and without rows of their own. */
 export const stranger = () => ({ isKnown: false, title: null, total: 0, trained: [], heldOut: [] });
@@ -36,19 +37,27 @@ export function questionOf(facts, state, person, entries) {
   const history = entries.map((entry) => entry.item), context = understood(facts.context, state.said);
   const base = { model: facts.name, exclude_seen: !state.seen }, hides = (rows) => new Set(state.seen ? [] : rows.map((row) => String(row.item)));
   if (person.isKnown && (!isChanged || !facts.serves_strangers)) {
-    const body = { ...base, user: state.user, unknown: "popular", context, k: K + state.with.length };
-    const note = isChanged ? `This model does not read the history: it still answers for ${person.title}.` : "";
-    return { path: "/api/recommend", body, asker: { user: state.user, context }, hidden: hides(entries), note };
+    const body = { ...base, user: state.user, unknown: "popular", context, k: atMost(K + state.with.length) };
+    const notes = [isChanged ? `This model does not read the history: it still answers for ${person.title}.` : "", unheard(facts, state)];
+    return { path: "/api/recommend", body, asker: { user: state.user, context }, hidden: hides(entries), note: notes.filter(Boolean).join(" ") };
   }
   if (state.user !== null && !person.isKnown && !isChanged) {
     const unknown = facts.unknown.includes("learned") ? "learned" : "popular";
     const asker = unknown === "learned" ? { user: state.user, context } : { history: [] };
-    return { path: "/api/recommend", body: { ...base, user: state.user, unknown, context, k: K }, asker, hidden: new Set(), note: "" };
+    return { path: "/api/recommend", body: { ...base, user: state.user, unknown, context, k: K }, asker, hidden: new Set(), note: unheard(facts, state) };
   }
   const features = understood([...facts.features, ...facts.context], state.said);
   const note = history.length && !facts.serves_strangers ? "This model can make nothing of a history." : "";
-  const body = { ...base, history, features, k: K + person.heldOut.length };
-  return { path: "/api/recommend-for", body, asker: { history, context }, hidden: hides(person.heldOut), note };
+  const body = { ...base, history, features, k: atMost(K + person.heldOut.length) };
+  return { path: "/api/recommend-for", body, asker: { history, features }, hidden: hides(person.heldOut), note };
+}
+
+const atMost = (count) => Math.min(MOST, count);
+
+/** Which fields were spoken of that a model hears of strangers alone, in words. */
+function unheard(facts, state) {
+  const names = facts.features.map((field) => field.name).filter((name) => state.said[name]?.length);
+  return names.length ? `${names.join(", ")}: heard of strangers only.` : "";
 }
 
 /** The first items of an answer that may be shown, ranked anew. */

@@ -13,11 +13,13 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** New content for a place; who had the focus keeps it where an element with the same `data-key` is there again. */
+/** New content for a place; the focus stays where an element with the same `data-key` can have it, else with its part of the page. */
 export function fill(place, ...children) {
-  const focused = place.contains(document.activeElement) ? document.activeElement.closest("[data-key]")?.dataset.key : null;
+  const isFocused = place.contains(document.activeElement), key = document.activeElement?.closest("[data-key]")?.dataset.key;
   place.replaceChildren(...children.flat(Infinity).filter(Boolean));
-  if (focused) place.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  if (!isFocused) return;
+  const again = key === undefined ? null : place.querySelector(`[data-key="${CSS.escape(key)}"]:not(:disabled)`);
+  (again ?? place.closest("[tabindex]"))?.focus({ preventScroll: true });
 }
 
 /** A button with words to see and, where those are too few, words to hear. */

@@ -3,14 +3,16 @@
 import { make } from "./dom.js";
 
 const TYPE = "text/html;charset=utf-8";
+const GONE = "script, noscript, link, .skip, .asks, .tools, .adding, .chooser, .small, .link, .acts, #token, [role=alert]:empty";
 
 /** The page as it stands, as text. */
 export function frozen() {
   const copy = document.documentElement.cloneNode(true);
-  copy.querySelectorAll("script, noscript, link, .skip, .asks, .tools, .adding, .chooser, .small, .link, .acts, #token, [role=alert]:empty").forEach((one) => one.remove());
-  const chosen = [...document.querySelectorAll("select")].map((one) => [...one.selectedOptions].map((option) => option.textContent).join(", "));
+  copy.querySelectorAll(GONE).forEach((one) => one.remove());
+  const kept = (tag) => [...document.querySelectorAll(tag)].filter((one) => !one.closest(GONE)); // in the order of the copy's
+  const chosen = kept("select").map((one) => [...one.selectedOptions].map((option) => option.textContent).join(", "));
   copy.querySelectorAll("select").forEach((one, place) => one.replaceWith(make("strong", {}, chosen[place])));
-  const typed = [...document.querySelectorAll("main input, header input")].filter((one) => !one.closest(".chooser, .tools, #token"));
+  const typed = kept("input");
   [...copy.querySelectorAll("input")].forEach((one, place) => one.replaceWith(make("strong", {}, typed[place].type === "checkbox" ? (typed[place].checked ? "yes:" : "no:") : typed[place].value || "not known")));
   copy.querySelectorAll("button").forEach((one) => {
     const still = make("div", { class: one.className });

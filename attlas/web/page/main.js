@@ -1,13 +1,14 @@
 // The page: reads the address, asks the service, shows lists and reasons, and measures how long a change takes.
 
 import { entriesOf, personOf, questionOf, shownOf, stranger } from "./asker.js";
-import { get, keepToken, post } from "./ask.js";
+import { get, isAbort, post } from "./ask.js";
 import { chooser } from "./chooser.js";
 import { context, models, titled } from "./controls.js";
 import { button, counted, fill, make } from "./dom.js";
 import { save } from "./export.js";
 import { showPast } from "./past.js";
 import { movesOf, showList } from "./ranked.js";
+import { alarm, calm, say } from "./said.js";
 import { nobody, read, write } from "./state.js";
 import { whyOf, withoutTitle } from "./why.js";
 
@@ -26,29 +27,7 @@ const viewOf = (name) => {
 const itemOf = (id) => titles.get(id) ?? { item: id, title: id };
 const entries = () => entriesOf(state, person, itemOf);
 const placesOf = (answer) => answer && new Map(answer.items.map((one) => [String(one.item), one]));
-const isAbort = (error) => error.name === "AbortError";
-
-// ---- what is said to the person
-
-const say = (sentence) => (place("status").textContent = sentence);
-
-function alarm(error) {
-  if (isAbort(error)) return;
-  if (error.status === 401) askForToken();
-  fill(place("alarm"), make("p", { class: "missing" }, error.message));
-}
-
-function askForToken() {
-  const field = make("input", { id: "token-field", type: "password", autocomplete: "off" });
-  const enter = (event) => {
-    event.preventDefault();
-    keepToken(field.value.trim());
-    place("token").replaceChildren();
-    start();
-  };
-  fill(place("token"), make("form", { class: "choice", on: { submit: enter } }, make("label", { for: "token-field" }, "Token of this service"), field, make("button", {}, "Enter")));
-  field.focus();
-}
+const fail = (error) => alarm(error, start);
 
 // ---- asking
 
@@ -71,7 +50,7 @@ async function rank(name, signal, isEdit) {
 async function refresh({ words = "", isEdit = false, began = performance.now() } = {}) {
   turn.abort();
   const { signal } = (turn = new AbortController());
-  fill(place("alarm"));
+  if (isEdit) calm();
   try {
     await Promise.all(shownNames().map((name) => rank(name, signal, isEdit)));
   } catch (error) {
@@ -137,7 +116,7 @@ async function meet(user) {
     for (const { item, title } of [...person.trained, ...person.heldOut]) titles.set(String(item), { item, title });
     return `${person.title}: ${counted(person.trained.length, "item")} in the history.`;
   } catch (error) {
-    alarm(error);
+    fail(error);
     return "";
   }
 }
@@ -198,6 +177,7 @@ function about(facts) {
 
 async function choose(change) {
   const began = performance.now();
+  calm();
   state = { ...state, ...change };
   write(state, { isStep: true });
   showControls();
@@ -276,10 +256,10 @@ function setNumbers(numbers) {
 
 const search = (kind) => (q, signal) => get("/api/search", { kind, q, limit: 12, model: state.model }, signal);
 const meetUser = (id) => choose({ user: String(id), with: [], without: [], item: null, method: null });
-const adding = chooser({ name: "add", label: "Add to the history", hint: "type a title", search: search("item"), choose: add, fail: alarm });
+const adding = chooser({ name: "add", label: "Add to the history", hint: "type a title", search: search("item"), choose: add, fail });
 
 function build() {
-  const finding = chooser({ name: "user", label: "Find a user", hint: "type a name or an id", search: search("user"), choose: ({ id }) => meetUser(id), otherwise: meetUser, fail: alarm });
+  const finding = chooser({ name: "user", label: "Find a user", hint: "type a name or an id", search: search("user"), choose: ({ id }) => meetUser(id), otherwise: meetUser, fail });
   const acts = make("div", { class: "acts" },
     button("stranger", "Be a stranger", () => choose({ ...nobody(), model: state.model, beside: state.beside, numbers: state.numbers, seen: state.seen })),
     make("label", { class: "seen" }, make("input", { type: "checkbox", id: "seen", checked: state.seen, on: { change: (event) => choose({ seen: event.target.checked }) } }), " also what was chosen"),
@@ -289,6 +269,7 @@ function build() {
 }
 
 async function start() {
+  calm();
   try {
     served = (await get("/api/models")).models;
     const isServed = (name) => served.some((one) => one.name === name);
@@ -301,7 +282,7 @@ async function start() {
     const words = await meet(state.user);
     await refresh({ words: missing.length ? `No model ${missing.join(", ")} is served here. ${words}` : words });
   } catch (error) {
-    alarm(error);
+    fail(error);
   }
 }
 

@@ -11,9 +11,9 @@ import { titled } from "./controls.js";
  */
 export function showList(place, shown, deeds) {
   const { served, answer, error } = shown;
-  const name = `list-${served.name}`;
+  const name = `list-${encodeURIComponent(served.name)}`; // lists of ids are parted by spaces
   place.setAttribute("aria-labelledby", name);
-  place.toggleAttribute("aria-busy", !answer && !error);
+  place.setAttribute("aria-busy", String(!answer && !error));
   const scale = answer ? scaleOf(answer.items) : null;
   const isOpenHere = answer?.items.some((one) => String(one.item) === shown.opened);
   fill(
@@ -38,7 +38,7 @@ function scaleOf(items) {
 }
 
 function row(one, shown, scale, deeds) {
-  const id = String(one.item), isOpen = shown.opened === id, region = `why-${shown.served.name}-${id}`;
+  const id = String(one.item), isOpen = shown.opened === id, region = `why-${encodeURIComponent(`${shown.served.name}-${id}`)}`;
   const other = shown.others?.get(id);
   return make(
     "li", { class: isOpen ? "open" : null },

@@ -8,6 +8,7 @@ export const WEIGHS = {
   attention: "how the model shares its attention over what was chosen",
   contribution: "what each choice adds to the score",
   counterfactual: "how far the score falls without each choice",
+  features: "what each feature adds to the score",
   pairs: "what each pair of features adds to the score",
   deletion: "how far the score falls without each pair of features",
   factors: "what each latent dimension and each bias adds to the score",
@@ -15,7 +16,7 @@ export const WEIGHS = {
   popularity: "how many have chosen it",
   none: "this model weighs no single choice",
 };
-const HEADINGS = { history: "From the history", audience: "Others who chose it", factors: "Factors", shifts: "Shifts of the latent window", neighbours: "Users whose ratings count", ratings: "Ratings that count" };
+const HEADINGS = { history: "From the history", audience: "Others who chose it", features: "Features", factors: "Factors", shifts: "Shifts of the latent window", neighbours: "Users whose ratings count", ratings: "Ratings that count" };
 const OWN = new Set(["pairs", "exposure", "reasons", "unknown"]);
 const FEW = 5; // the whole history stands beside it as a heat map
 const LEAST = 1e-6; // what is less is rounding
@@ -69,6 +70,7 @@ function asPair(row) {
 /** A row of any table: its words are all that is no weight; a title stands for the id beside it. */
 function asReason(row) {
   const weight = row.weight ?? row.contribution;
+  if ("field" in row && "feature" in row) return { words: `${row.field} ${row.feature}`, weight };
   const names = Object.keys(row).filter((name) => !WEIGHTS.includes(name) && row[name] !== null && row[name] !== "" && !(name === "item" && row.title));
   const words = names.map((name) => (["title", "user", "factor"].includes(name) ? String(row[name]) : `${name} ${typeof row[name] === "object" ? Object.values(row[name]).join(", ") : row[name]}`));
   return { words: words.join(", "), weight };

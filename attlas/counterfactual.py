@@ -18,9 +18,9 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
+from attlas.awaiting import go_on
 from attlas.errors import ConfigError
 from attlas.models.protocol import asked_by, reads_history
-from attlas.patience import go_on
 from attlas.refitting import fit_parts
 from attlas.scoring import Scorer
 from attlas.strangers import FITTED, FOLDED, POPULAR, READ, given_histories, given_history, way_of, welcome

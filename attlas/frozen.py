@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from attlas.awaiting import go_on
 from attlas.data.inputs import Inputs
 from attlas.models.protocol import asked_by, task_of
-from attlas.patience import go_on
 
 STEPS = 60
 LEARNING_RATE = 0.1

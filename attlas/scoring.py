@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from attlas.awaiting import go_on
 from attlas.data.examples import ExampleInputs, Examples
 from attlas.data.inputs import Fields, Inputs, whole
 from attlas.data.interactions import Interactions
 from attlas.models.protocol import Ranking, Separable, Tabulating, asked_by, task_of
-from attlas.patience import go_on
 
 DEFAULT_BUDGET = 512 * 2**20
 PAIR_BYTES = 4 * 4 * 1024  # what a pair and the parts it is scored from may take

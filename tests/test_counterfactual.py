@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from attlas.awaiting import while_awaited
 from attlas.counterfactual import KNOWN, Asker, leave_one_out, score_with, way_of_counterfactuals
 from attlas.data.inputs import History, Inputs
 from attlas.errors import ConfigError, TooLate
 from attlas.frozen import LEARNING_RATE, STEPS, drawn_for
 from attlas.models import MODELS, model_class
 from attlas.models.protocol import asked_by, reads_history
-from attlas.patience import while_awaited
 from attlas.scoring import Scorer
 from attlas.strangers import FITTED, FOLDED, way_of
 from tests.toy import fitted

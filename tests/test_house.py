@@ -24,7 +24,7 @@ from attlas.cli.app import app
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS: list[set[str]] = [
-    {"durations", "errors", "memory", "patience", "process", "telling", "settings", "spaces"},
+    {"awaiting", "durations", "errors", "memory", "process", "telling", "settings", "spaces"},
     {"ops"},
     {"data"},
     {"models"},

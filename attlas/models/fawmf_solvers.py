@@ -183,8 +183,8 @@ def _adam(
     if f"{name}/step" not in moments:
         moments |= {f"{name}/step": torch.zeros(()), f"{name}/first": torch.zeros_like(weight)}
         moments[f"{name}/second"] = torch.zeros_like(weight)
-    for part in (f"{name}/first", f"{name}/second"):  # a checkpoint is read to the CPU
-        moments[part] = moments[part].to(weight.device)
+    for memory in (f"{name}/first", f"{name}/second"):  # a checkpoint is read to the CPU
+        moments[memory] = moments[memory].to(weight.device)
     kept = weight, moments[f"{name}/first"], moments[f"{name}/second"]
     own, first, second = kept if rows is None else (whole.index_select(0, rows) for whole in kept)
     moments[f"{name}/step"] += 1

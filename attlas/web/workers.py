@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 
+from attlas.awaiting import go_on, while_awaited
 from attlas.errors import AttlasError, TooLate
 from attlas.ops.topk import top_k
-from attlas.patience import go_on, while_awaited
 
 Answer = TypeVar("Answer")
 
@@ -47,7 +47,7 @@ class Workers:
     async def run(self, deed: Callable[[], Answer], *, timeout_seconds: float | None = None) -> Answer:
         """What the deed returns, or raises.
 
-        A deed that is late is not begun any more, or, once begun, ends unheard at its next step; see ``attlas.patience``.
+        A deed that is late is not begun any more, or, once begun, ends unheard at its next step; see ``attlas.awaiting``.
 
         Args:
             timeout_seconds: another limit than usual.

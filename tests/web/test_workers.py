@@ -10,7 +10,7 @@ from typing import Any
 import numba
 import pytest
 
-from attlas.patience import go_on
+from attlas.awaiting import go_on
 from attlas.web.app import create_app
 from attlas.web.gate import Limits
 from attlas.web.workers import TooBusy, TooSlow, Workers, turn_of

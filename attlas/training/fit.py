@@ -154,8 +154,7 @@ def fit(
 ) -> list[float]:
     """Train where the data lie until epochs or patience are over; leave the best weights, return each epoch's mean loss.
 
-    Every epoch draws from a generator of its own, made from ``seed`` and its number: a resumed fit ends with the same bits on a
-    CPU; a card adds in the order in which its threads come.
+    Every epoch draws from a generator of its own, made from ``seed`` and its number: on a CPU a resumed fit has the same bits.
 
     Args:
         solver: one that solves in one epoch is asked for one only.

@@ -66,8 +66,8 @@ def _row_of(scorer: Scorer, item: int, asker: Asker, context: Mapping[str, Any] 
         scorer, fields, unknown = guest
     elif scorer.inputs.given_features is not None:
         fields, unknown = context_of(scorer, context, 1)
-    pair = (torch.tensor([index], device=scorer.inputs.device) for index in (user, item))
-    return scorer, scorer.inputs.features.pairs(*pair, fields), unknown
+    user_B, item_B = (torch.tensor([index], device=scorer.inputs.device) for index in (user, item))
+    return scorer, scorer.inputs.features.pairs(user_B, item_B, fields), unknown
 
 
 def _parts_of(model: Any, row: Fields) -> dict[str, Tensor]:

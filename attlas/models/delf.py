@@ -114,7 +114,7 @@ class DELF(nn.Module):
 
     search_space: ClassVar[Space] = {
         "model.embedding_dim": Choice((16, 32, 64)),
-        "model.layers": Choice(((32, 16), (64, 32), (128, 64))),
+        "model.layers": Choice(((32, 16), (64, 32))),
         "solver.learning_rate": Span(0.001, 0.01, log=True),
         "solver.learning_rate_decay": Span(0.7, 1.0),
         "solver.weight_decay": Choice((0.0, 1e-7, 1e-6, 1e-5)),

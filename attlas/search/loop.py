@@ -23,7 +23,6 @@ from attlas.trial import Trial
 
 SPARED_EPOCHS = 5  # of every trial: what learns slowly at first may still be the best
 SPARED_TRIALS = 5  # the first ones, against which later ones are held
-FEWEST = 3  # trials that came so far, for a median
 
 
 class Listener(Protocol):
@@ -91,12 +90,12 @@ def is_behind(values: list[float], curves: list[list[float]], *, is_error: bool)
 
     Args:
         values: of every epoch so far.
-        curves: the values of completed trials; those with fewer epochs have no say.
+        curves: the values of completed trials; one that ended earlier has what it ended with.
     """
     epoch, best = len(values), min if is_error else max
-    reached = [best(curve[:epoch]) for curve in curves if len(curve) >= epoch]
-    if len(curves) < SPARED_TRIALS or len(reached) < FEWEST:
+    if len(curves) < SPARED_TRIALS:
         return False
+    reached = [best(curve[:epoch]) for curve in curves]
     leading = best(curves, key=best)
     if epoch <= max(SPARED_EPOCHS, (leading.index(best(leading)) + 1) // 2):
         return False

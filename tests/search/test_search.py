@@ -312,11 +312,15 @@ class TestPruning:
         assert is_behind([0.31] * 6, curves, is_error=True)
         assert not is_behind([0.29] * 6, curves, is_error=True)
 
-    def test_first_epochs_first_trials_and_shorter_trials_are_spared(self) -> None:
+    def test_first_epochs_and_first_trials_are_spared(self) -> None:
         assert not is_behind([0.0] * 5, [[0.5] * 6] * 5, is_error=False)
         assert not is_behind([0.0] * 6, [[0.5] * 6] * 4, is_error=False)
-        assert not is_behind([0.0] * 7, [[0.5] * 6] * 5, is_error=False)
         assert is_behind([0.0] * 6, [[0.5] * 6] * 5, is_error=False)
+
+    def test_a_trial_that_ended_earlier_is_held_against_with_the_best_it_had(self) -> None:
+        ended = [[0.2, level / 10, 0.1] for level in (1, 2, 3, 4, 5)]
+        assert is_behind([0.29] * 9, ended, is_error=False)
+        assert not is_behind([0.30] * 9, ended, is_error=False)
 
     def test_it_is_spared_until_it_has_had_half_as_many_epochs_as_the_best_needed(self) -> None:
         slow = [*[0.1] * 13, 0.9, 0.2]  # best at the fourteenth

@@ -1,17 +1,20 @@
 """An epoch of the models on feature fields beside the same models of other libraries; ranking in context; FM's time to quality.
 
-ATTLAS_DATA=... python benchmarks/fields.py [--rounds 3] [--only epochs|ranking|quality] [MODEL ...]
+ATTLAS_DATA=... python benchmarks/fields.py [--rounds 3] [--only epochs|ranking|quality] [--recbole PYTHON] [MODEL ...]
 
-Rivals run where they can be imported: torchfm, deepctr_torch (the two in an environment with attlas) and xlearn. Settings are
-those of all: batch 4096, vectors of 64, attention 32, NFM [64], DeepFM 400 x 3, no dropout, Adam at 0.001, logloss.
+Rivals run where they can be imported: torchfm, deepctr_torch (the two in an environment with attlas) and xlearn; RecBole in an
+environment of its own, whose PYTHON is given, after the others. Settings are those of all: batch 4096, vectors of 64, attention
+32, NFM [64], DeepFM 400 x 3, no dropout, Adam at 0.001, logloss.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -109,7 +112,19 @@ def deepctr(name: str, train: Examples) -> Epoch:
 RIVALS: dict[str, Callable[[str, Examples], Epoch]] = {"torchfm": torchfm, "deepctr_torch": deepctr}
 
 
-def epochs(names: list[str], train: Examples, rounds: int) -> list[dict[str, Any]]:
+def recbole(python: str, name: str, train: Examples, rounds: int) -> dict[str, Any]:
+    """What RecBole says of itself, run in an environment of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows.npz"
+        np.savez(rows, index=train.index - train.features.first[:-1], label=train.label)
+        script = Path(__file__).parent / "peers" / "recbole_fields.py"
+        command = [python, str(script), {"deepfm": "DeepFM"}.get(name, name.upper()), str(rows), str(rounds)]
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=folder).stdout
+    found: dict[str, Any] = json.loads(said.splitlines()[-1])
+    return found
+
+
+def epochs(names: list[str], train: Examples, rounds: int, python: str | None) -> list[dict[str, Any]]:
     """Rounds of ours and of every rival in turn; ratios are medians over rounds."""
     inputs, lines = ExampleInputs(train), []
     there = [name for name in RIVALS if importlib.util.find_spec(name)]
@@ -133,6 +148,11 @@ def epochs(names: list[str], train: Examples, rounds: int) -> list[dict[str, Any
             for rival in there
             for of in ("", " cpu")
         }
+        if python:
+            middle["recbole"] = recbole(python, name, train, rounds)
+            for what in (what for what in runs if what not in there):
+                for of, kind in (("", "wall_s"), (" cpu", "cpu_s")):
+                    ratios[f"{what} / recbole{of}"] = round(middle[what][kind] / middle["recbole"][kind], 4)
         lines.append({"what": f"{MODELS[name]} epoch on frappe", **ratios, **middle, "peak_mib": peak_mib()})
     return lines
 
@@ -242,13 +262,14 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(OURS)}; without a word all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=("epochs", "ranking", "quality"))
+    parser.add_argument("--recbole", help="the Python of RecBole's environment")
     parser.add_argument("--rate", type=float, default=0.02, help="of FM's Adam, for its time to quality; chosen on validation")
     parser.add_argument("--batch", type=int, default=BATCH, help="of the same")
     words = parser.parse_args()
     files = given_examples(data_folder() / "frappe")
     parts = read_parts([files[part] for part in ("train", "valid", "test")], Layout(fields=NAMES))
     names = words.models or [*OURS]
-    lines = epochs(names, parts[0], words.rounds) if words.only in (None, "epochs") else []
+    lines = epochs(names, parts[0], words.rounds, words.recbole) if words.only in (None, "epochs") else []
     lines += ranking(names, parts[0]) if words.only in (None, "ranking") else []
     lines += quality(parts, words.rate, words.batch, words.rounds) if words.only in (None, "quality") else []
     record("fields", lines)

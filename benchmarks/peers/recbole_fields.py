@@ -27,19 +27,25 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+def written(index_NF: np.ndarray, label_N: np.ndarray, folder: Path) -> list[str]:
+    """Write the rows as RecBole reads them, a few again for its validation and test; what the fields are called."""
+    names = ["user_id", "item_id", *(f"field_{place}" for place in range(2, index_NF.shape[1]))]
+    head = "\t".join([*(f"{name}:token" for name in names), "label:float"]) + "\n"
+    folder.mkdir()
+    for part, count in (("train", len(index_NF)), ("valid", 2 * BATCH), ("test", 2 * BATCH)):
+        rows = zip(index_NF[:count].tolist(), label_N[:count].tolist(), strict=True)
+        lines = "".join("\t".join(map(str, row)) + f"\t{label}\n" for row, label in rows)
+        (folder / f"set.{part}.inter").write_text(head + lines)
+    return names
+
+
 def measured(model: str, index_NF: np.ndarray, label_N: np.ndarray, folder: Path, epochs: int) -> dict[str, Any]:
     """The median epoch after the first, as RecBole trains by itself."""
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
     from recbole.utils import get_model, get_trainer
 
-    names = ["user_id", "item_id", *(f"field_{place}" for place in range(2, index_NF.shape[1]))]
-    head = "\t".join([*(f"{name}:token" for name in names), "label:float"]) + "\n"
-    (folder / "set").mkdir()
-    for part, count in (("train", len(index_NF)), ("valid", 2 * BATCH), ("test", 2 * BATCH)):
-        rows = zip(index_NF[:count].tolist(), label_N[:count].tolist(), strict=True)
-        lines = "".join("\t".join(map(str, row)) + f"\t{label}\n" for row, label in rows)
-        (folder / "set" / f"set.{part}.inter").write_text(head + lines)
+    names = written(index_NF, label_N, folder / "set")
     sys.argv = sys.argv[:1]
     settings = {
         "data_path": str(folder),

@@ -7,8 +7,9 @@
 
 ``whole`` runs configs/compare-ml-1m-ncf.toml from nothing to its end: two hours are given on two cores. ``kills`` runs the
 same, kills it at three random moments, each 5 to 25 minutes after a start, and starts it again; what comes of it is held
-against the whole run. ``small`` is ml-100k with a budget of five minutes, for which six are given. Each of them appends a line
-to ``results/compare.jsonl``; what the command itself says stands in DIR.log. ``same`` measures nothing: it holds two finished
+against the whole run. It may be killed itself, and goes on when it is begun again. ``small`` is ml-100k with a budget of five
+minutes, for which six are given. Each of them appends a line to ``results/compare.jsonl``; what the command itself says stands
+in DIR.log. ``same`` measures nothing: it holds two finished
 folders against each other.
 """
 
@@ -23,9 +24,10 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -43,23 +45,25 @@ PASSING = ("run", "source", "memory", "reason")  # where things lie, and what a 
 SHOWN = 5  # differences
 
 
-def measure(asked: tuple[str, str, int], out: Path, moments: Iterable[float] = ()) -> dict[str, Any]:
+def measure(asked: tuple[str, str, int], out: Path, moments: Sequence[float] = ()) -> dict[str, Any]:
     """Run a comparison in a new folder, killed at some moments; what a line says of it."""
     words, source, minutes = asked
-    data = data_folder().resolve() / source
+    data, told = data_folder().resolve() / source, out.with_name(f"{out.name}.stretches.json")
     if not data.exists():
         sys.exit(f"{data} is not there; put the data where ATTLAS_DATA points")
-    if out.exists():
+    if out.exists() and not (moments and told.exists()):
         sys.exit(f"{out} is there already, and what is measured begins with nothing; delete it, or choose another --out")
+    if not out.exists():
+        told.unlink(missing_ok=True)
     command = [sys.executable, "-m", "attlas", "compare", words, "--data", str(data), "--out", str(out)]
     with Spell(with_children=True) as spell:
-        killed = run_killed(command, moments, out.with_name(f"{out.name}.log"))
+        stretches = run_killed(command, moments, told)
     table = table_of(out)
     return {
         "data": source.partition("/")[0],
         "what": f"attlas compare {words}",
-        "killed_after_s": [round(after) for after in killed],
-        "minutes": round(spell.wall / 60, 1),
+        "killed_after_s": stretches[:-1],
+        "minutes": round(sum(stretches) / 60, 1),
         "minutes_given": minutes,
         "whole": spell.facts(),
         "peak_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
@@ -69,29 +73,49 @@ def measure(asked: tuple[str, str, int], out: Path, moments: Iterable[float] = (
     }
 
 
-def run_killed(command: list[str], moments: Iterable[float], log: Path) -> list[float]:
-    """Run a command, kill it so many seconds after each start and start it again, then run it to its end; when it was killed.
+def run_killed(command: list[str], moments: Sequence[float], told: Path) -> list[int]:
+    """Run a command, kill it so many seconds after each start and start it again, then run it to its end.
 
-    What ends before its moment has come is not started again.
+    What ends before its moment has come is not started again. Whoever runs this may be killed too: what ran then counts as
+    one more stretch, up to the last word it said.
+
+    Args:
+        told: the file that keeps how long each stretch was; what the command says is written beside it.
+
+    Returns:
+        The seconds of every stretch, the last one that of the command's own end.
     """
-    killed: list[float] = []
-    log.parent.mkdir(parents=True, exist_ok=True)
+    told.parent.mkdir(parents=True, exist_ok=True)
+    log = told.with_name(f"{told.name.removesuffix('.stretches.json')}.log")
+    kept = json.loads(told.read_text(encoding="utf-8")) if told.exists() else {"begun": None, "seconds": []}
+    stretches: list[int] = kept["seconds"]
+    if kept["begun"] is not None:
+        stretches.append(round(log.stat().st_mtime - kept["begun"]))
     with log.open("ab") as said:
-        for after in (*moments, None):
-            process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT, start_new_session=True)
-            try:
-                code = process.wait(timeout=after)
-            except subprocess.TimeoutExpired:
-                killed.append(after or 0.0)
-                continue
-            finally:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
+        for after in (*moments[len(stretches) :], None):
+            begun = time.time()
+            told.write_text(json.dumps({"begun": begun, "seconds": stretches}), encoding="utf-8")
+            code = exit_code(command, said, after)
+            stretches.append(round(time.time() - begun))
+            told.write_text(json.dumps({"begun": None, "seconds": stretches}), encoding="utf-8")
             if code:
                 sys.exit(f"it ended with exit code {code}; {log} says why")
-            break
-    return killed
+            if code == 0:
+                break
+    return stretches
+
+
+def exit_code(command: list[str], said: IO[bytes], after: float | None) -> int | None:
+    """That of a command, None if it was killed so many seconds after its start."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        return process.wait(timeout=after)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def table_of(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from attlas.awaiting import go_on
 from attlas.data.examples import ExampleInputs, Examples
 from attlas.data.inputs import Fields, Inputs, whole
 from attlas.data.interactions import Interactions
-from attlas.models.protocol import Ranking, Separable, Tabulating, asked_by, task_of
+from attlas.models.protocol import Preparing, Ranking, Separable, Tabulating, asked_by, task_of
 
 DEFAULT_BUDGET = 512 * 2**20
 PAIR_BYTES = 4 * 4 * 1024  # what a pair and the parts it is scored from may take
@@ -40,6 +40,7 @@ class Scorer:
         self.names = asked_by(model)
         # Asked once: for one user's answer, looking for the methods of a protocol takes a tenth of the time.
         self.is_ranking, self.is_separable = isinstance(model, Ranking), isinstance(model, Separable)
+        self.is_preparing = isinstance(model, Preparing)
         self._able: Any = model
         self._like = like
         self._table: Any = None
@@ -57,6 +58,8 @@ class Scorer:
             self._table = self.model.tabulate()
         if self.is_ranking or not self.is_separable:
             return
+        if self.is_preparing:
+            _ = self._ready
         width, names = self.item_code.shape[1], asked_by(self.model, "encode_user")
         if set(names) == {"user", "observed"} and 4 * sizes.num_users * width <= self.budget:
             user_U = torch.arange(sizes.num_users, device=self.inputs.device)
@@ -125,7 +128,7 @@ class Scorer:
         """
         user_V = torch.as_tensor(user, device=self.inputs.device)
         if self._user_code is not None:
-            return self._match_all(self._user_code[user_V], self.item_code).float().cpu().numpy()
+            return self._match_all(self._user_code[user_V]).float().cpu().numpy()
         made: dict[str, Any] = {"user": user_V} | self._matrix
         if "fields" in self.names:
             made["fields"] = self.inputs.crossed(user_V, context)
@@ -142,7 +145,7 @@ class Scorer:
         if not self.is_separable:
             return self._score_pair_by_pair(made)
         code_VC = self._able.encode_user(**{name: made[name] for name in asked_by(self.model, "encode_user")})
-        return self._match_all(code_VC, self.item_code)
+        return self._match_all(code_VC)
 
     def _score_pair_by_pair(self, made: dict[str, Any]) -> Tensor:
         """The slow way, for a model that neither ranks nor separates."""
@@ -177,15 +180,28 @@ class Scorer:
                 made["item_history"] = whole(self.inputs.item_lists, item_I)
             return self._able.encode_item(**{name: made[name] for name in names})
 
-    def _match_all(self, user_code_VC: Tensor, item_code_IC: Tensor) -> Tensor:
+    @cached_property
+    def _ready(self) -> Tensor:
+        """What a model makes ready of its catalogue, once."""
+        if self._like:
+            return self._like._ready
+        with torch.inference_mode():
+            return self._able.make_ready(self.item_code)
+
+    def _match_all(self, user_code_VC: Tensor) -> Tensor:
+        item_code_IC = self.item_code
         score_VI = torch.empty(len(user_code_VC), len(item_code_IC), device=user_code_VC.device)
         step = max(1, BLOCK_FLOATS // user_code_VC.shape[1])
         items = min(len(item_code_IC), step)
         users = max(1, step // items)
         for first in range(0, len(user_code_VC), users):
-            code_v1C = user_code_VC[first : first + users, None]
+            code_vC = user_code_VC[first : first + users]
             for low in range(0, len(item_code_IC), items):
                 go_on()
-                block = self._able.match(code_v1C, item_code_IC[None, low : low + items])
-                score_VI[first : first + users, low : low + items] = block
+                here = slice(low, low + items)
+                score_VI[first : first + users, here] = (
+                    self._able.match_ready(code_vC, item_code_IC[here], self._ready[here])
+                    if self.is_preparing
+                    else self._able.match(code_vC[:, None], item_code_IC[None, here])
+                )
         return score_VI

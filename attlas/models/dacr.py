@@ -20,10 +20,10 @@ import torch
 from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.nn import functional
 
 from attlas.data.inputs import History, LeaveOut, Sizes
 from attlas.errors import ConfigError
+from attlas.models.dacr_branches import Matching, Representation
 from attlas.models.layers import HistorySum, Tower, linear
 from attlas.spaces import Choice, Space, Span
 
@@ -66,86 +66,6 @@ class Shared:
         return Tower(inputs, layers, layer_norm=self.layer_norm, dropout=self.dropout)
 
 
-class Side(nn.Module):
-    """ARL for the user or for the item: a gate over the dimensions of a sum, and a tower on the sum without and with it."""
-
-    def __init__(self, config: ARL.Config):
-        super().__init__()
-        dim = config.representation_dim
-        self.gate, self.scale = linear(dim, dim), dim if config.scale_gate else 1
-        self.tower = config.tower(2 * dim, config.representation_layers)
-
-    def forward(self, sum_BM: Tensor) -> tuple[Tensor, ...]:
-        """tower([a0; alpha a0]), [B, K]: all that there is to this code."""
-        first = self.tower.first
-        of_sum, of_gated = first.weight.split(sum_BM.shape[-1], dim=1)
-        gated_BM = self.weights(sum_BM) * sum_BM
-        first_BH = functional.linear(sum_BM, of_sum, first.bias) + functional.linear(gated_BM, of_gated)
-        return (self.tower.above_first(first_BH),)
-
-    def weights(self, sum_BM: Tensor) -> Tensor:
-        """alpha = softmax(a0 W + b) over the dimensions, [B, M]; M times that where the gate is scaled."""
-        return self.gate(sum_BM).softmax(-1) * self.scale
-
-
-class Representation(nn.Module):
-    """ARL from the sums on: each side has a code of its own, and their product is weighed."""
-
-    def __init__(self, config: ARL.Config):
-        super().__init__()
-        self.encode_user, self.encode_item = Side(config), Side(config)
-        self.dim, self.last = config.representation_dim, config.representation_layers[-1]
-        self.parts = (self.last,)
-
-    def forward(self, user: tuple[Tensor, ...], item: tuple[Tensor, ...], weight_K: Tensor) -> Tensor:
-        """(p_u * q_i) . w; leading dimensions broadcast."""
-        (user_code,), (item_code,) = user, item
-        if user_code.shape == item_code.shape:
-            return (user_code * item_code) @ weight_K
-        return torch.einsum("...k,...k->...", user_code * weight_K, item_code)  # a catalogue as one matrix product
-
-
-class Matching(nn.Module):
-    """AML from the sums on: one gate over the dimensions of both sides, and a tower on the sums without and with it.
-
-    A code is a sum, its share of the gate's logits and its share of the tower's first layer; what the gate has touched is left.
-    """
-
-    def __init__(self, config: AML.Config):
-        super().__init__()
-        self.dim, self.last = config.matching_dim, config.matching_layers[-1]
-        self.gate, self.scale = linear(2 * self.dim, 2 * self.dim), 2 * self.dim if config.scale_gate else 1
-        self.tower = config.tower(4 * self.dim, config.matching_layers)
-        self.parts = (self.dim, 2 * self.dim, config.matching_layers[0])
-
-    def encode_user(self, sum_BH: Tensor) -> tuple[Tensor, ...]:
-        """P_u, its logits P_u Wm[:h] + bm, and P_u T1[:h] + c1, [B, H], [B, 2H] and [B, first layer]."""
-        gate, first = self.gate, self.tower.first
-        logit_BH = functional.linear(sum_BH, gate.weight[:, : self.dim], gate.bias)
-        return sum_BH, logit_BH, functional.linear(sum_BH, first.weight[:, : self.dim], first.bias)
-
-    def encode_item(self, sum_BH: Tensor) -> tuple[Tensor, ...]:
-        """Q_i, its logits Q_i Wm[h:], and Q_i T1[h:2h], [B, H], [B, 2H] and [B, first layer]."""
-        logit_BH = functional.linear(sum_BH, self.gate.weight[:, self.dim :])
-        return sum_BH, logit_BH, functional.linear(sum_BH, self.tower.first.weight[:, self.dim : 2 * self.dim])
-
-    def forward(self, user: tuple[Tensor, ...], item: tuple[Tensor, ...], weight_K: Tensor) -> Tensor:
-        """tower([x; alpha x]) . w for x = [P_u; Q_i]; leading dimensions broadcast."""
-        return self.last_layer(user, item) @ weight_K
-
-    def last_layer(self, user: tuple[Tensor, ...], item: tuple[Tensor, ...]) -> Tensor:
-        """tower([x; alpha x]), [..., K]."""
-        (user_sum, user_logit, user_first), (item_sum, item_logit, item_first) = user, item
-        user_weight, item_weight = self.weights(user_logit + item_logit).split(self.dim, -1)
-        *_, of_user, of_item = self.tower.first.weight.split(self.dim, dim=1)
-        gated_first = functional.linear(user_weight * user_sum, of_user) + functional.linear(item_weight * item_sum, of_item)
-        return self.tower.above_first(gated_first + user_first + item_first)
-
-    def weights(self, logit: Tensor) -> Tensor:
-        """alpha = softmax(x Wm + bm) over the dimensions of both sides, [..., 2H]; 2H times that where the gate is scaled."""
-        return logit.softmax(-1) * self.scale
-
-
 class Gated(nn.Module):
     """What ARL, AML and DACR share: sums of both histories, cut into what each branch reads, and the weight of each branch."""
 
@@ -183,6 +103,18 @@ class Gated(nn.Module):
     def match(self, user_code: Tensor, item_code: Tensor) -> Tensor:
         """w . [a_rl; a_ml] + b; leading dimensions broadcast."""
         return self._weighed(self._taken_apart(user_code), self._taken_apart(item_code))
+
+    def make_ready(self, item_code: Tensor) -> Tensor:
+        """What serves every user beside the codes, [I, R]; see ``ops/gates.py``."""
+        parts = zip(self.branches.values(), self._taken_apart(item_code), strict=True)
+        return torch.cat([branch.make_ready(item) for branch, item in parts], dim=-1)
+
+    def match_ready(self, user_code: Tensor, item_code: Tensor, ready: Tensor) -> Tensor:
+        """``match`` of every user with every item, [V, I]."""
+        weights = self.prediction.weight[0].split(self._each("last"))
+        parts = zip(self.branches.values(), self._taken_apart(user_code), self._taken_apart(item_code), weights, strict=True)
+        logit_VI = sum(branch.score_ready(user, item, ready, weight) for branch, user, item, weight in parts)
+        return logit_VI if self.prediction.bias is None else logit_VI + self.prediction.bias
 
     def _of_user(self, history: History) -> list[tuple[Tensor, ...]]:
         """What each branch makes of the user, in its parts."""

@@ -52,6 +52,19 @@ class PairMatching(Separable, Protocol):
 
 
 @runtime_checkable
+class Preparing(Separable, Protocol):
+    """A separable model that matches users with a whole catalogue faster once the catalogue has been made ready."""
+
+    def make_ready(self, item_code: Tensor) -> Tensor:
+        """From item codes [I, C] to what serves every user beside them, [I, R]."""
+        ...
+
+    def match_ready(self, user_code: Tensor, item_code: Tensor, ready: Tensor) -> Tensor:
+        """``match`` of each user code [V, C] with each item code [I, C], whose rows ``ready`` holds too, [V, I]."""
+        ...
+
+
+@runtime_checkable
 class Comparing(Separable, Protocol):
     """A separable model whose codes of items hold more than what makes items alike, such as biases and constants."""
 

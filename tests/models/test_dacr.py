@@ -297,6 +297,17 @@ def test_a_catalogue_scored_from_codes_is_the_literal_one(kind):
     np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-6, atol=1e-6)
 
 
+def test_gates_of_sides_that_disagree_entirely_are_ranked_as_they_score():
+    model = random_model(AML).eval()
+    with torch.no_grad():
+        model.branches["matching"].gate.weight.mul_(300)
+    user, item = (places.ravel() for places in torch.meshgrid(torch.arange(5), torch.arange(8), indexing="ij"))
+    matrix = torch.from_numpy(CHOSEN.by_user.toarray()).double()
+    expected = literal(model, matrix[user], matrix.T[item]).view(5, 8)
+    found = Scorer(model, Inputs(CHOSEN)).score_all(np.arange(5))
+    np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-6, atol=1e-6)
+
+
 def test_a_gate_with_equal_logits_weighs_every_dimension_alike_and_scaled_by_one():
     for scale_gate, weight in ((False, 0.5), (True, 1.0)):
         side = worked_example(scale_gate=scale_gate).branches["representation"].encode_user

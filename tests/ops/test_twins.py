@@ -124,6 +124,23 @@ def some_cells(rng):
     return Ragged.full(wanted.count, wanted.width) if rng.random() < 0.5 else wanted
 
 
+def ready_gates(rng):
+    dim, asked = int(rng.integers(1, 5)), int(rng.integers(1, 6))
+    logits = torch.stack([random_logits(rng, 2 * dim) for _ in range(asked)])
+    return {"logit_IG": logits, "sum_ID": torch.from_numpy(rng.standard_normal((asked, dim)))}
+
+
+def gated_products(rng):
+    """Half the time the largest logits of the two sides may stand so far apart that exp of both vanishes."""
+    of_asked = ready_gates(rng)
+    dim, asking, hidden = of_asked["sum_ID"].shape[1], *rng.integers(1, 5, 2)
+    logits = torch.stack([random_logits(rng, 2 * dim) for _ in range(asking)])
+    shapes = {"sum_VD": (asking, dim), "weight_HG": (hidden, 2 * dim)}
+    return (
+        of_asked | {name: torch.from_numpy(rng.standard_normal(shape)) for name, shape in shapes.items()} | {"logit_VG": logits}
+    )
+
+
 def rectified_product(rng):
     cells, dim, hidden = some_cells(rng), *rng.integers(1, 5, 2)
     shapes = {"left_CD": (cells.count, dim), "right_ED": (cells.width, dim), "weight_DA": (dim, hidden)}
@@ -598,6 +615,8 @@ CASES = {
     "correlation.correlate_by_windows": correlate,
     "correlation.correlate_by_fft": correlate,
     "attention.attend": attend,
+    "gates.ready_gates": ready_gates,
+    "gates.gated_products": gated_products,
     "factors.factorise": factorise,
     "ridge.ridge_rows": ridge_rows,
     "ridge.ridge_rows_nearly": ridge_rows_nearly,
@@ -628,7 +647,7 @@ SMOOTH = [
 SMOOTH += ["fields.field_sum", "fields.pair_sum", "fields.weighted_pair_sum", "fields.judge_pairs"]
 SMOOTH += ["cells.rectified_product", "cells.rectified_sum", "targets.targeted_sum", "gram.pair_products"]
 SMOOTH += ["correlation.correlate_by_windows", "correlation.correlate_by_fft", "attention.attend"]
-SMOOTH += ["exposure.exposed_error"]
+SMOOTH += ["exposure.exposed_error", "gates.gated_products"]
 
 
 def moved(value: object, dtype: torch.dtype, device: str) -> object:

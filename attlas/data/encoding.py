@@ -6,7 +6,7 @@ Shapes: N rows, F fields.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -116,7 +116,10 @@ def numbers_of(cells: pl.Series) -> np.ndarray:
         DataError: a cell is neither a number nor empty.
     """
     text = cells.cast(pl.String).str.strip_chars() if cells.dtype in (pl.String, pl.Categorical, pl.Enum) else None
-    number = (cells if text is None else text).cast(pl.Float64, strict=False)
+    try:
+        number = (cells if text is None else text).cast(pl.Float64, strict=False)
+    except pl.exceptions.PolarsError as error:  # lists and the like, which no setting makes lenient
+        raise DataError(f"column {cells.name.strip()!r} is of type {cells.dtype}; expected numbers") from error
     odd = pl.Series([]) if text is None else text.filter(number.is_null() & text.is_not_null() & ~text.is_in(MISSING))
     if len(odd):
         raise DataError(f"column {cells.name.strip()!r} has cells such as {odd[0]!r}; expected numbers")
@@ -175,7 +178,7 @@ def in_context(
 
     Raises:
         ConfigError: no field of the context, or of the user, has that name.
-        DataError: a number was expected.
+        DataError: a number was expected, or one value where several came.
     """
     places = features.places(*roles)
     names = [features.names[place] for place in places]
@@ -213,7 +216,7 @@ def of_newcomers(
         Their features and what these are multiplied by, [J, Fr] each; and all bags, the known ones and theirs.
 
     Raises:
-        DataError: a number was expected.
+        DataError: a number was expected, or one value where several came.
     """
     places, bags = features.places(role), features.bags
     index = np.zeros((len(facts), len(places)), np.int64)
@@ -242,14 +245,18 @@ def _placed(features: Features, place: int, said: Any) -> tuple[int, float, list
     field, first, unknown = features.fields[place], int(features.first[place]), int(features.unknown[place])
     if said is None:
         return unknown, 1.0, []
+    several = isinstance(said, Collection) and not isinstance(said, str | bytes)
+    if several and field.kind != "bag":
+        what = "category" if field.kind == "category" else "number"
+        raise DataError(f"field {field.name!r} takes one {what}, and a {type(said).__name__} of values came; say one")
     if field.kind in ("number", "buckets"):
         number = numbers_of(pl.Series(field.name, [said], strict=False))
         made = _scaled(number, field) if field.kind == "number" else _in_buckets(number, field)
         return first + int(made.place[0]), 1.0 if made.value is None else float(made.value[0]), []
     if isinstance(said, bool | np.bool_):
         said = str(said).lower()  # as polars spells it
-    parts = said.split(BETWEEN) if field.kind == "bag" and isinstance(said, str) else said
-    wanted = field.known.find(parts if isinstance(parts, list | tuple) else [parts])
+    parts = said.split(BETWEEN) if field.kind == "bag" and isinstance(said, str) else said if several else [said]
+    wanted = field.known.find(parts)
     seen = [at for at in (first + wanted[wanted >= 0]).tolist() if features.is_seen is None or features.is_seen[at]]
     if field.kind == "bag":
         return unknown, 1.0, sorted(set(seen))

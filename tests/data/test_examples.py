@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -302,6 +303,50 @@ def test_what_is_said_of_the_moment_becomes_a_row_and_the_rest_is_unknown():
     assert unknown == ["hour", "price", "genres"]
     with pytest.raises(ConfigError, match="context 'hours' is no field of the context; did you mean 'hour'"):
         in_context(rows.features, {"hours": 9}, 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ({"price": [1]}, "number"),
+        ({"price": ["a"]}, "number"),
+        ({"price": np.array([1.0, 2.0])}, "number"),
+        ({"hour": [8, 20]}, "category"),
+        ({"hour": {"a": 1}}, "category"),
+        ({"hour": pl.Series([8])}, "category"),
+    ],
+)
+def test_several_values_are_refused_where_one_is_expected(said, what):
+    rows = read_examples(pl.DataFrame(TABLE), Layout(numbers=("price",), bags=("genres",)))
+    with pytest.raises(DataError, match=f"field '{next(iter(said))}' takes one {what}, and a .* of values came; say one"):
+        in_context(rows.features, said, 1)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["war|love", ["war", "love"], ("love", "war"), {"war", "love"}, np.array(["war", "love"]), pl.Series(["love", "war"])],
+    ids=lambda said: type(said).__name__,
+)
+def test_a_bag_is_said_in_any_kind_of_list(said):
+    rows = read_examples(pl.DataFrame(TABLE), Layout(numbers=("price",), bags=("genres",)))
+    assert held_by(rows, {"genres": said}) == [12, 13]
+
+
+def held_by(rows: Examples, said: dict[str, Any]) -> list[int]:
+    """What the bag of the last field holds when this is said of the moment; the unknown of that field where there is no bag."""
+    fields, _ = in_context(rows.features, said, 1)
+    bag = int(fields.index[0, -1]) - int(rows.features.first[-1])
+    if bag < 0:
+        return [int(fields.index[0, -1])]
+    assert fields.bags is not None
+    return fields.bags.index[fields.bags.start[bag] : fields.bags.start[bag + 1]].tolist()
+
+
+@pytest.mark.parametrize("layout", [{"numbers": ("price",)}, {"buckets": {"price": 2}}, {"label": "price"}])
+def test_a_column_of_lists_is_told_where_numbers_are_expected(layout):
+    frame = pl.DataFrame(TABLE).with_columns(price=pl.concat_list("price"))
+    with pytest.raises(DataError, match=r"column 'price' is of type List\(Float64\); expected numbers"):
+        read_examples(frame.drop("label") if "label" in layout else frame, Layout(bags=("genres",), **layout))
 
 
 def test_a_row_crossed_with_every_item_is_written_out_as_pairs_are():

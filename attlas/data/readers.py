@@ -97,7 +97,7 @@ def interactions_of(table: Table, columns: dict[str, str], cleaning: Cleaning | 
     facts = {role: part.values.to_numpy(writable=True)[rows] for role, part in cells.items() if isinstance(part, Cells)}
     notes = table.notes + tuple(note for part in cells.values() for note in part.notes)
     cells.clear()  # what has been read would take as much memory again
-    amount = facts.pop("amount", facts.get("rating") if amount_column else None)
+    amount = facts.pop("amount", facts.get("rating") if amount_column == columns.get("rating") else None)
     if amount is not None and cleaning.returns is None:
         refuse_negative(amount, amount_column, table.source)
     settled = settle(user * len(item_ids) + item, cleaning, facts.get("time"), amount)

@@ -54,6 +54,12 @@ def test_repeats_are_a_share_of_the_usable_rows() -> None:
     assert (found.rows, found.pairs, found.repeats, found.repeat_share) == (4, 2, 2, 0.5)
 
 
+def test_negative_ratings_beside_amounts_are_described_too() -> None:
+    frame = pl.DataFrame({"user": [1, 1, 2], "item": [7, 8, 8], "rating": [-1, 1, -1], "plays": [3, 4, 5]})
+    found = describe_source(frame)
+    assert (found.pairs, found.ratings, found.dropped) == (3, (Bar("-1", 2), Bar("1", 1)), {})
+
+
 def test_the_top_hold_what_they_hold() -> None:
     count = np.array([1, 1, 1, 1, 6])
     assert [held_by_top(count, share) for share in (0.2, 0.4, 1.0)] == [0.6, 0.7, 1.0]

@@ -93,7 +93,8 @@ def _in_buckets(number: np.ndarray, field: Field) -> Column:
 
 
 def _bucket_names(edges: Sequence[float]) -> list[str]:
-    ends = [f"{edge:g}" for edge in edges]
+    spellings = ([f"{edge:.{digits}g}" for edge in edges] for digits in range(6, 18))  # 17 digits tell any two numbers apart
+    ends = next(spelled for spelled in spellings if len(set(spelled)) == len(edges))
     between = [f"{low} to {high}" for low, high in itertools.pairwise(ends)]
     return [f"to {ends[0]}", *between, f"over {ends[-1]}"] if ends else ["any"]
 

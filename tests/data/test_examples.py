@@ -81,6 +81,15 @@ def test_buckets_are_cut_at_the_quantiles_and_named_by_their_ends():
     assert (rows.index[:, 2] - rows.features.first[2]).tolist() == [0, 0, 1, 1]
 
 
+@pytest.mark.parametrize(("first", "step"), [(1_700_000_000, 60), (20_240_101, 1), (0.1, 1e-15)])
+def test_bounds_that_lie_close_together_are_told_apart(first, step):
+    when, row = first + step * np.arange(240), np.arange(240)
+    frame = pl.DataFrame({"user": row % 7, "item": row % 5, "when": when, "label": row % 2})
+    field = read_examples(frame, Layout(buckets={"when": 24})).features.fields[2]
+    names = field.known.ids.to_list()
+    assert len(set(names)) == len(names) == len(field.edges) + 1 == 24
+
+
 def test_a_column_called_label_beside_the_chosen_one_is_a_field():
     frame = pl.DataFrame(TABLE).with_columns(clicked=1 - pl.col("label"))
     rows = read_examples(frame, Layout(label="clicked", bags=("genres",)))

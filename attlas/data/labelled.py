@@ -43,7 +43,7 @@ class Layout:
         user, item: the fields that name them; None goes by the usual names, and in libFM text by place, first and second.
         numbers: fields whose number weighs one feature, centred and scaled.
         buckets: fields whose number is put into so many buckets of like size.
-        bags: fields that hold several categories with ``|`` between them.
+        bags: fields that hold several categories with ``|`` between them, or a list of them.
         user_fields, item_fields: further fields that are known of the user, or of the item, and do not change.
         separator: what stands between the columns of a text table; None finds out.
     """

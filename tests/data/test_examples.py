@@ -341,6 +341,27 @@ def test_a_bag_is_said_in_any_kind_of_list(said):
     assert held_by(rows, {"genres": said}) == [12, 13]
 
 
+def test_blanks_beside_the_parts_of_a_bag_and_missing_ones_are_no_part_of_it():
+    rows = read_examples(pl.DataFrame(TABLE), Layout(numbers=("price",), bags=("genres",)))
+    for said in ("war | love", " love|war ", "war|love|", "war|NA||love", [" war", "love ", None, ""], ["war | love"]):
+        assert held_by(rows, {"genres": said}) == [12, 13]
+    for said in ("", "NA", " | ", [], [None], ["poetry"], "poetry"):
+        assert held_by(rows, {"genres": said}) == [14]
+
+
+def test_what_training_has_not_seen_is_unknown_beside_what_it_has_as_in_a_held_out_row():
+    frame, layout = pl.DataFrame(TABLE), Layout(numbers=("price",), bags=("genres",))
+    train, test = read_parts([frame, frame.with_columns(genres=pl.lit("war|poetry"))], layout)
+    bag = int(test.index[0, -1]) - int(test.features.first[-1])
+    bags, unknown = test.features.bags, int(test.features.unknown[-1])
+    read = bags.index[bags.start[bag] : bags.start[bag + 1]].tolist()
+    war = int(test.features.first[-2])
+    assert read == [war, unknown]
+    for said in ("war|poetry", ["poetry", "war"], "war|verse"):
+        assert held_by(train, {"genres": said}) == read
+    assert held_by(train, {"genres": "war|war"}) == [war]
+
+
 def held_by(rows: Examples, said: dict[str, Any]) -> list[int]:
     """What the bag of the last field holds when this is said of the moment; the unknown of that field where there is no bag."""
     fields, _ = in_context(rows.features, said, 1)
@@ -349,6 +370,20 @@ def held_by(rows: Examples, said: dict[str, Any]) -> list[int]:
         return [int(fields.index[0, -1])]
     assert fields.bags is not None
     return fields.bags.index[fields.bags.start[bag] : fields.bags.start[bag + 1]].tolist()
+
+
+@pytest.mark.parametrize("kind", [pl.List(pl.String), pl.Array(pl.String, 2)])
+def test_bags_are_read_from_lists_as_from_text(kind):
+    lists = pl.Series("genres", [["war", "love"], ["war", None], ["war", ""], ["love", " war"]])
+    rows = read_examples(pl.DataFrame(TABLE).with_columns(lists.cast(kind)), LAYOUT)
+    assert [rows.features.said(index)[-1] for index in rows.index] == ["war, love", "war", "war", "war, love"]
+    assert rows.features.fields[-1].known.ids.to_list() == ["war", "love"]
+
+
+def test_bags_of_numbers_empty_lists_and_no_list_are_read():
+    lists = pl.Series("genres", [[1, 2], [], None, [2]], dtype=pl.List(pl.Int64))
+    rows = read_examples(pl.DataFrame(TABLE).with_columns(lists), LAYOUT)
+    assert [rows.features.said(index)[-1] for index in rows.index] == ["1, 2", "unknown", "unknown", "2"]
 
 
 @pytest.mark.parametrize("layout", [{"numbers": ("price",)}, {"buckets": {"price": 2}}, {"label": "price"}])

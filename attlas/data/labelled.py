@@ -7,7 +7,7 @@ one for each field in their order; features are numbers or text.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def read_parts(sources: Sequence[Any], layout: Layout | None = None) -> list[Exa
     layout = layout or Layout()
     frames = _frames_of(sources, layout)
     ends = np.cumsum([0, *(frame.height for frame in frames)])
-    found = _understood(pl.concat(frames), layout, _called(sources[0]), np.arange(ends[-1]) < ends[1])
+    found = _understood(_joined(frames), layout, _called(sources[0]), np.arange(ends[-1]) < ends[1])
     parts = [found.take(np.arange(*ends[place : place + 2])) for place in range(len(frames))]
     parts = [replace(part, origin=Origin(_called(source), len(part))) for part, source in zip(parts, sources, strict=True)]
     return blinded(parts[0], *parts[1:]) if len(parts) > 1 else parts
@@ -110,7 +110,7 @@ def read_together(sources: Sequence[Any], layout: Layout | None = None) -> Examp
     Raises:
         DataError: a source cannot be understood, or has other fields than the first.
     """
-    frame, layout = pl.concat(_frames_of(sources, layout or Layout())), layout or Layout()
+    frame, layout = _joined(_frames_of(sources, layout or Layout())), layout or Layout()
     names = ", ".join(_called(source) for source in sources)
     rows = _understood(frame, layout, _called(sources[0]), np.ones(frame.height, bool))
     return replace(rows, origin=Origin(names, frame.height))
@@ -118,12 +118,35 @@ def read_together(sources: Sequence[Any], layout: Layout | None = None) -> Examp
 
 def _frames_of(sources: Sequence[Any], layout: Layout) -> list[pl.DataFrame]:
     frames = [_frame_of(source, layout) for source in sources]
-    names = frames[0].columns
+    weights = dict.fromkeys(name for frame in frames for name in frame.columns if name.endswith(WEIGHT))
+    names = _fields_of(frames[0])
     for source, frame in zip(sources, frames, strict=True):
-        if frame.columns != names:
-            came, expected = (", ".join(columns[1:]) for columns in (frame.columns, names))
+        if _fields_of(frame) != names:
+            came, expected = (", ".join(fields[1:]) for fields in (_fields_of(frame), names))
             raise DataError(f"{_called(source)} has the fields {came}; expected those of the other files: {expected}")
-    return frames
+    return [_with_ones(frame, weights) for frame in frames]
+
+
+def _fields_of(frame: pl.DataFrame) -> list[str]:
+    """The columns of the label and of every field, without those of values."""
+    return [name for name in frame.columns if not name.endswith(WEIGHT)]
+
+
+def _with_ones(frame: pl.DataFrame, weights: Iterable[str]) -> pl.DataFrame:
+    """Rows with a column of values for each field that has one in some part; where all values are 1, libFM text gives none."""
+    ones = [pl.lit(1.0).alias(name) for name in weights if name not in frame.columns]
+    return frame.with_columns(ones).select(*_fields_of(frame), *weights)
+
+
+def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The rows of all parts, in types that hold those of each."""
+    try:
+        return pl.concat(frames, how="vertical_relaxed")
+    except UNREADABLE as error:
+        types = {name: sorted({str(frame.schema[name]) for frame in frames}) for name in frames[0].columns}
+        name, found = next(((name, found) for name, found in types.items() if len(found) > 1), ("", []))
+        what = f"column {name.strip()!r} is of type {' in one part and '.join(found)} in another"
+        raise DataError(f"{what}; expected one type in all parts") from error
 
 
 def given_examples(folder: str | Path) -> dict[str, Path]:

@@ -225,6 +225,42 @@ def test_given_parts_share_features_and_what_training_has_not_seen_is_unknown(tm
     assert not given_examples(tmp_path / "nothing")
 
 
+def test_parts_may_hold_whole_numbers_here_and_floats_or_nothing_there():
+    frame = pl.DataFrame(TABLE)
+    floats = frame.with_columns(pl.col("hour").cast(pl.Float64), price=pl.Series([None, 3.0, 1.0, 2.0]))
+    nothing = frame.with_columns(hour=pl.Series([None] * 4, dtype=pl.Null))
+    train, valid, test = read_parts([frame.with_columns(pl.col("price").cast(pl.Int64)), floats, nothing], LAYOUT)
+    assert [valid.features.said(row)[2] for row in valid.index] == ["8", "20", "20", "8"]
+    assert [test.features.said(row)[2] for row in test.index] == ["unknown"] * 4
+    assert train.features.fields[3].centre == 2
+    assert train.value is not None
+    assert valid.value is not None
+    assert (train.value[:, 3].tolist(), valid.value[:, 3].tolist()) == ([-1, 1, 1, -1], [1, 1, -1, 0])
+
+
+def test_parts_of_types_that_have_nothing_in_common_are_told():
+    frame = pl.DataFrame(TABLE)
+    with pytest.raises(DataError, match="column 'hour' is of type Binary"):
+        read_parts([frame, frame.with_columns(pl.col("hour").cast(pl.String).cast(pl.Binary))], LAYOUT)
+
+
+@pytest.mark.parametrize("whole", [0, 1])
+def test_a_part_of_libfm_text_in_which_every_value_is_one_goes_with_the_others(whole, tmp_path):
+    texts = ["1 0:1 7:0.5\n0 1:1 8:2\n", "1 0:1 7:1\n0 1:1 8:1\n"]
+    paths = [write(tmp_path / f"{place}.libfm", texts[(place + 1 - whole) % 2]) for place in (0, 1)]
+    parts = read_parts(paths)
+    assert parts[whole].value.tolist() == [[1, 1], [1, 1]]
+    assert parts[1 - whole].value.tolist() == [[1, 0.5], [1, 2]]
+
+
+def test_parts_of_other_fields_are_told_by_the_names_of_both(tmp_path):
+    paths = [write(tmp_path / "t.train.libfm", "1 0:1 7:0.5\n"), write(tmp_path / "t.test.libfm", "1 0:1 7:2 9:1\n")]
+    expected = "t.test.libfm has the fields field_1, field_2, field_3; expected those of the other files: field_1, field_2"
+    with pytest.raises(DataError) as caught:
+        read_parts(paths)
+    assert str(caught.value) == expected
+
+
 def test_a_random_split_is_disjoint_and_whole_and_blind_to_what_training_has_not_seen():
     rng = np.random.default_rng(1)
     columns = {name: rng.integers(0, 30, 100) for name in ("user", "item")}

@@ -95,6 +95,8 @@ def interactions_of(table: Table, columns: dict[str, str], cleaning: Cleaning | 
     rows = slice(None) if keep.all() else keep  # a mask of millions of rows that keeps all would copy them all
     (user_ids, user), (item_ids, item) = (part.among(rows) for part in cells.values() if isinstance(part, Ids))
     facts = {role: part.values.to_numpy(writable=True)[rows] for role, part in cells.items() if isinstance(part, Cells)}
+    if "time" in facts:
+        facts["time"] = facts["time"].astype(np.int64, copy=False)  # with missing ones among them they came as floats
     notes = table.notes + tuple(note for part in cells.values() for note in part.notes)
     cells.clear()  # what has been read would take as much memory again
     amount = facts.pop("amount", facts.get("rating") if amount_column == columns.get("rating") else None)

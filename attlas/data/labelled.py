@@ -253,6 +253,8 @@ def _roles(names: Sequence[str], layout: Layout, source: str) -> dict[str, Role]
         if len(own) != 1:
             listed = ", ".join(names)
             raise DataError(f"{source}: which field is the {role}? choose one with the option {role} (its fields are {listed})")
+        if own[0] in layout.user_fields + layout.item_fields:
+            raise DataError(f"{source}: field {own[0]!r} is the {role} itself; leave it out of user_fields and item_fields")
         roles |= dict.fromkeys((own[0], *others), role)
     ordered = sorted(names, key=lambda name: name in layout.user_fields + layout.item_fields)
     return {name: roles[name] for name in ordered}

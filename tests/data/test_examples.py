@@ -212,6 +212,23 @@ def test_a_column_that_is_not_there_is_named_with_its_nearest():
         read_examples(pl.DataFrame(TABLE).rename({"user": "who"}), LAYOUT)
 
 
+@pytest.mark.parametrize(
+    ("further", "role"),
+    [
+        ({"user_fields": ("uid", "age")}, "user"),
+        ({"item_fields": ("uid",)}, "user"),
+        ({"item_fields": ("genre", "sku")}, "item"),
+    ],
+)
+def test_the_user_and_the_item_are_no_facts_of_themselves_or_each_other(further, role):
+    columns = {"age": [20, 30], "genre": ["war", "love"], "uid": ["ann", "bob"], "sku": ["x", "y"], "label": [1, 0]}
+    own = {"user": "uid", "item": "sku"}
+    with pytest.raises(
+        DataError, match=f"field '{own[role]}' is the {role} itself; leave it out of user_fields and item_fields"
+    ):
+        read_examples(pl.DataFrame(columns), Layout(**own, **further))
+
+
 def test_given_parts_share_features_and_what_training_has_not_seen_is_unknown(tmp_path):
     for part, text in (("train", "1 0:1 7:1\n0 1:1 8:1\n"), ("validation", "1 2:1 7:1\n"), ("test", "0 1:1 9:1\n")):
         write(tmp_path / f"club.{part}.libfm.gz", text)

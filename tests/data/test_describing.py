@@ -99,6 +99,25 @@ def test_time_is_cut_into_at_most_twelve_periods_of_the_calendar(span: int, labe
     assert sum(bar.rows for bar in found) == 2
 
 
+def test_no_more_periods_are_laid_out_than_may_be_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths, laid_out = [], pl.datetime_range
+
+    def noted(begin: Any, end: Any, period: str) -> Any:
+        seconds = (end - begin).total_seconds()
+        lengths.append(
+            seconds / {"1h": 3600, "1d": DAY, "1w": 7 * DAY, "1mo": 28 * DAY, "1q": 90 * DAY, "1y": 365 * DAY}[period]
+        )
+        return laid_out(begin, end, period)
+
+    monkeypatch.setattr(pl, "datetime_range", noted)
+    for span in (0, 5 * 3600, 11 * DAY, 100 * DAY, 370 * DAY, 1000 * DAY, 3000 * DAY):
+        assert sum(bar.rows for bar in time_bars(np.array([YEAR_2000, YEAR_2000 + span]))) == 2
+    assert 0 < max(lengths) < 16
+    lengths.clear()
+    time_bars(np.array([0, 1_700_000_000_000]))  # one time in milliseconds among seconds
+    assert len(lengths) == 1
+
+
 def test_a_sound_table_gives_no_finding() -> None:
     rows = {"user": [1, 1, 2, 2], "item": [7, 8, 8, 7], "rating": [1, 2, 3, 3], "time": [1e9, 1e9 + 5, 1e9 + 7, 1e9 + 8]}
     assert told(rows) == {}

@@ -150,20 +150,22 @@ def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 def given_examples(folder: str | Path) -> dict[str, Path]:
-    """The files of labelled rows that were split already, by part; none where a folder has no whole split.
+    """The files of labelled rows that were split already, by part; none where a folder has no whole split, or several.
 
     Known are ``NAME.train.libfm`` with ``NAME.validation.libfm`` and ``NAME.test.libfm``, and ``train``, ``valid`` and
-    ``test`` with .csv, .parquet, .libfm, .libsvm or .svm; packed with gzip or not.
+    ``test`` with .csv, .parquet, .libfm, .libsvm or .svm; packed with gzip or not. All parts have one name, or none.
     """
     if not Path(folder).is_dir():
         return {}
-    found: dict[str, Path] = {}
-    for child in sorted(Path(folder).iterdir()):
+    found: dict[str, dict[str, Path]] = {}
+    for child in sorted(Path(folder).iterdir()):  # a plain file comes before a packed one, and stands for it
         stem, dot, ending = child.name.removesuffix(".gz").rpartition(".")
-        part = next((part for part, words in PARTS.items() if stem.split(".")[-1] in words), None)
+        name, _, word = stem.rpartition(".")
+        part = next((part for part, words in PARTS.items() if word in words), None)
         if part and f"{dot}{ending}" in TABLES:
-            found.setdefault(part, child)
-    return found if {"train", "test"} <= set(found) else {}
+            found.setdefault(name, {}).setdefault(part, child)
+    whole = [files for files in found.values() if {"train", "test"} <= set(files)]
+    return whole[0] if len(whole) == 1 else {}
 
 
 def is_libfm(source: Any) -> bool:

@@ -242,6 +242,24 @@ def test_given_parts_share_features_and_what_training_has_not_seen_is_unknown(tm
     assert not given_examples(tmp_path / "nothing")
 
 
+def test_the_files_of_a_given_split_have_one_name(tmp_path):
+    for name in ("a.train", "a.test", "b.validation", "b.test"):
+        write(tmp_path / f"{name}.libfm", "1 0:1 7:1\n")
+    assert {part: path.name for part, path in given_examples(tmp_path).items()} == {
+        "train": "a.train.libfm",
+        "test": "a.test.libfm",
+    }
+    write(tmp_path / "b.train.libfm", "1 0:1 7:1\n")
+    assert not given_examples(tmp_path)
+
+
+def test_a_plain_file_stands_for_a_packed_one_beside_it(tmp_path):
+    for name in ("t.train.libfm", "t.test.libfm.gz", "t.train.libfm.gz"):
+        write(tmp_path / name, "1 0:1 7:1\n")
+    found = given_examples(tmp_path)
+    assert [found[part].name for part in ("train", "test")] == ["t.train.libfm", "t.test.libfm.gz"]
+
+
 def test_parts_may_hold_whole_numbers_here_and_floats_or_nothing_there():
     frame = pl.DataFrame(TABLE)
     floats = frame.with_columns(pl.col("hour").cast(pl.Float64), price=pl.Series([None, 3.0, 1.0, 2.0]))

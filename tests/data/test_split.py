@@ -334,6 +334,12 @@ def test_users_of_a_given_split_may_all_have_as_many_items(tmp_path):
     assert rows(parts.test) == [("0", "4"), ("1", "4")]
 
 
+def test_a_plain_file_of_a_given_split_stands_for_a_packed_one_beside_it(tmp_path):
+    folder = write_given(tmp_path, "0\t1\n0\t2\n", "0\t3\n")
+    (tmp_path / "tiny.train.rating.gz").write_bytes(gzip.compress(b"0\t4\n"))
+    assert rows(read_split(folder, validation="none").train) == [("0", "1"), ("0", "2")]
+
+
 def test_a_folder_without_a_given_split_is_told_from_one_with(tmp_path):
     assert not looks_like_split(tmp_path)
     assert not looks_like_split(tmp_path / "missing")

@@ -14,7 +14,7 @@ from attlas.answers import context_of
 from attlas.data.examples import ExampleInputs, Examples
 from attlas.data.labelled import Layout, read_examples
 from attlas.data.labelling import labelled_rows
-from attlas.errors import ConfigError
+from attlas.errors import ConfigError, DataError
 from attlas.evaluation.metrics import label_auc
 from attlas.models.afm import AFM
 from attlas.pairs import average_pairs, contributions, heat_map
@@ -164,6 +164,22 @@ def test_labelled_rows_of_interactions_have_facts_moments_and_negatives(club):
 def test_facts_that_are_not_there_are_refused(club, choices, problem):
     with pytest.raises(ConfigError, match=problem):
         labelled_rows(club.interactions, **choices)
+
+
+@pytest.mark.parametrize("count", [0, 49, 51])
+def test_a_context_of_other_rows_is_refused(count, club):
+    some = club.interactions.take(np.arange(50))
+    with pytest.raises(DataError, match=f"the context has {count} rows for 50 interactions; expected one for each"):
+        labelled_rows(some, context=club.features.head(count).select("company"))
+
+
+def test_a_log_in_which_pairs_come_again_keeps_every_row_with_its_own_moment():
+    log = pl.DataFrame({"user": ["a", "a", "b", "a"], "item": ["x", "x", "y", "x"], "hour": [1, 2, 3, 4]})
+    with pytest.raises(DataError, match="the context has 4 rows for 2 interactions"):
+        labelled_rows(attlas.read(log), context=log.select("hour"))
+    table = labelled_rows(attlas.Interactions.of(log["user"], log["item"]), context=log.select("hour"), negatives=1)
+    assert table.head(4).select("user", "item", "hour").equals(log)
+    assert table.tail(4).rows() == [("a", "y", 1, 0), ("a", "y", 2, 0), ("b", "x", 3, 0), ("a", "y", 4, 0)]
 
 
 def planted(seed: int = 0, count: int = 6000) -> tuple[Examples, np.ndarray]:

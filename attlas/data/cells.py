@@ -45,7 +45,7 @@ class Ids(NamedTuple):
 
 
 def read_ids(cells: pl.Series, role: str, *, is_text: bool) -> Ids:
-    """Ids as text or whole numbers; whole numbers that were stored as floats become whole again.
+    """Ids as text or whole numbers; whole numbers that were stored as floats become whole again, where floats can tell them.
 
     Args:
         cells: the column.
@@ -57,13 +57,18 @@ def read_ids(cells: pl.Series, role: str, *, is_text: bool) -> Ids:
         cells = cells.fill_nan(None)
         if not (cells.is_finite() & (cells % 1 == 0)).all():
             raise DataError(f"column {cells.name!r} holds numbers with fractions; expected {role} ids: text or whole numbers")
+        most = 2**24 if cells.dtype == pl.Float32 else 2**53
+        if (cells.abs() >= most).any():
+            raise DataError(
+                f"column {cells.name!r} holds {role} ids of {most:,} and more as {cells.dtype}, which cannot tell such numbers "
+                "apart; read them as text or as whole numbers (in pandas dtype='string' or 'Int64')"
+            )
     elif not (cells.dtype.is_integer() or cells.dtype in TEXT):
         raise DataError(f"column {cells.name!r} is of type {cells.dtype}; expected {role} ids: text or whole numbers")
     if cells.dtype not in TEXT:
         whole = cells.cast(pl.Int64, strict=False)
         if whole.null_count() == cells.null_count():
             return _number_ids(whole, role)
-        cells = cells.cast(pl.Int128, strict=False) if cells.dtype.is_float() else cells
         cells = cells.cast(pl.String)  # hashes of 64 bits without a sign
     return _text_ids(cells.cast(pl.Categorical), role, is_text=is_text)
 

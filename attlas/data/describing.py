@@ -22,7 +22,15 @@ RARE = 5  # an item with fewer rows has hardly anything to be learnt from
 TOP_SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)
 MOST_BARS = 12
 LATEST = 253_402_300_799  # the end of the year 9999, beyond which there are no dates
-PERIODS = {"1h": "%Y-%m-%d %H:00", "1d": "%Y-%m-%d", "1w": "%Y-%m-%d", "1mo": "%Y-%m", "1q": "%Y-%m", "1y": "%Y"}
+# How each period is written, and how many seconds the longest of its kind has.
+PERIODS = {
+    "1h": ("%Y-%m-%d %H:00", 3_600),
+    "1d": ("%Y-%m-%d", 86_400),
+    "1w": ("%Y-%m-%d", 7 * 86_400),
+    "1mo": ("%Y-%m", 31 * 86_400),
+    "1q": ("%Y-%m", 92 * 86_400),
+    "1y": ("%Y", 366 * 86_400),
+}
 
 
 @dataclass(frozen=True)
@@ -191,7 +199,9 @@ def time_bars(time: np.ndarray) -> tuple[Bar, ...]:
     seconds = np.clip(time, 0, LATEST)
     when = pl.Series("when", seconds * 1000).cast(pl.Datetime("ms"))
     first, last = (pl.Series([edge]).cast(when.dtype) for edge in (when.min(), when.max()))
-    for period in PERIODS:
+    for period, (_, longest) in PERIODS.items():
+        if period != "1y" and np.ptp(seconds) > MOST_BARS * longest:
+            continue  # more than twelve however they lie, and perhaps millions
         begin = first.dt.truncate(period)[0]
         starts: pl.Series = pl.select(pl.datetime_range(begin, last[0], period)).to_series()
         if len(starts) <= MOST_BARS or period == "1y":
@@ -200,7 +210,7 @@ def time_bars(time: np.ndarray) -> tuple[Bar, ...]:
     starts = starts.gather_every(step)
     place = np.searchsorted(starts.dt.epoch("s").to_numpy(), seconds, side="right") - 1
     rows = np.bincount(place, minlength=len(starts))
-    return tuple(Bar(start.strftime(PERIODS[period]), int(count)) for start, count in zip(starts, rows, strict=True))
+    return tuple(Bar(start.strftime(PERIODS[period][0]), int(count)) for start, count in zip(starts, rows, strict=True))
 
 
 def _together(made: Split) -> Interactions:

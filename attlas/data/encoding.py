@@ -6,7 +6,7 @@ Shapes: N rows, F fields.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -93,20 +93,43 @@ def _in_buckets(number: np.ndarray, field: Field) -> Column:
 
 
 def _bucket_names(edges: Sequence[float]) -> list[str]:
-    ends = [f"{edge:g}" for edge in edges]
+    spellings = ([f"{edge:.{digits}g}" for edge in edges] for digits in range(6, 18))  # 17 digits tell any two numbers apart
+    ends = next(spelled for spelled in spellings if len(set(spelled)) == len(edges))
     between = [f"{low} to {high}" for low, high in itertools.pairwise(ends)]
     return [f"to {ends[0]}", *between, f"over {ends[-1]}"] if ends else ["any"]
 
 
 def _bags(cells: pl.Series, field: Field) -> Column:
-    text = cells.cast(pl.String).fill_null("")
+    text = _text_of_bags(cells).fill_null("")
     kinds = text.unique(maintain_order=True)
-    parts = [[part.strip() for part in kind.split(BETWEEN)] for kind in kinds.to_list()]
-    known = list(dict.fromkeys(part for row in parts for part in row if part not in MISSING))
+    parts = [_parts(kind) for kind in kinds.to_list()]
+    known = list(dict.fromkeys(part for row in parts for part in row))
     at = {part: place for place, part in enumerate(known)}
-    lists = [sorted({at[part] for part in row if part in at}) or [len(known)] for row in parts]
+    lists = [sorted({at[part] for part in row}) or [len(known)] for row in parts]
     place = text.replace_strict(kinds, pl.int_range(len(kinds), eager=True), return_dtype=pl.Int64).to_numpy(writable=True)
     return Column(replace(field, known=Vocabulary(known, noun=field.name)), place, lists)
+
+
+def _text_of_bags(cells: pl.Series) -> pl.Series:
+    """Cells with ``|`` between their categories, of text or of lists."""
+    try:
+        cells = cells.arr.to_list() if isinstance(cells.dtype, pl.Array) else cells
+        if isinstance(cells.dtype, pl.List):
+            return cells.cast(pl.List(pl.String)).list.join(BETWEEN)
+        return cells.cast(pl.String)
+    except pl.exceptions.PolarsError as error:
+        what = f"expected text with {BETWEEN} between categories, or lists of them"
+        raise DataError(f"column {cells.name!r} is of type {cells.dtype}; {what}") from error
+
+
+def _parts(said: Any) -> list[str]:
+    """The categories that a bag names, as they are known: without blanks beside them, and the missing ones left out."""
+    text = BETWEEN.join(map(str, said if _are_several(said) else [said]))
+    return [part for part in map(str.strip, text.split(BETWEEN)) if part not in MISSING]
+
+
+def _are_several(said: Any) -> bool:
+    return isinstance(said, Collection) and not isinstance(said, str | bytes)
 
 
 def numbers_of(cells: pl.Series) -> np.ndarray:
@@ -116,7 +139,10 @@ def numbers_of(cells: pl.Series) -> np.ndarray:
         DataError: a cell is neither a number nor empty.
     """
     text = cells.cast(pl.String).str.strip_chars() if cells.dtype in (pl.String, pl.Categorical, pl.Enum) else None
-    number = (cells if text is None else text).cast(pl.Float64, strict=False)
+    try:
+        number = (cells if text is None else text).cast(pl.Float64, strict=False)
+    except pl.exceptions.PolarsError as error:  # lists and the like, which no setting makes lenient
+        raise DataError(f"column {cells.name.strip()!r} is of type {cells.dtype}; expected numbers") from error
     odd = pl.Series([]) if text is None else text.filter(number.is_null() & text.is_not_null() & ~text.is_in(MISSING))
     if len(odd):
         raise DataError(f"column {cells.name.strip()!r} has cells such as {odd[0]!r}; expected numbers")
@@ -175,7 +201,7 @@ def in_context(
 
     Raises:
         ConfigError: no field of the context, or of the user, has that name.
-        DataError: a number was expected.
+        DataError: a number was expected, or one value where several came.
     """
     places = features.places(*roles)
     names = [features.names[place] for place in places]
@@ -213,7 +239,7 @@ def of_newcomers(
         Their features and what these are multiplied by, [J, Fr] each; and all bags, the known ones and theirs.
 
     Raises:
-        DataError: a number was expected.
+        DataError: a number was expected, or one value where several came.
     """
     places, bags = features.places(role), features.bags
     index = np.zeros((len(facts), len(places)), np.int64)
@@ -242,15 +268,18 @@ def _placed(features: Features, place: int, said: Any) -> tuple[int, float, list
     field, first, unknown = features.fields[place], int(features.first[place]), int(features.unknown[place])
     if said is None:
         return unknown, 1.0, []
+    if field.kind != "bag" and _are_several(said):
+        what = "category" if field.kind == "category" else "number"
+        raise DataError(f"field {field.name!r} takes one {what}, and a {type(said).__name__} of values came; say one")
     if field.kind in ("number", "buckets"):
         number = numbers_of(pl.Series(field.name, [said], strict=False))
         made = _scaled(number, field) if field.kind == "number" else _in_buckets(number, field)
         return first + int(made.place[0]), 1.0 if made.value is None else float(made.value[0]), []
     if isinstance(said, bool | np.bool_):
         said = str(said).lower()  # as polars spells it
-    parts = said.split(BETWEEN) if field.kind == "bag" and isinstance(said, str) else said
-    wanted = field.known.find(parts if isinstance(parts, list | tuple) else [parts])
+    wanted = field.known.find(_parts(said) if field.kind == "bag" else [said])
     seen = [at for at in (first + wanted[wanted >= 0]).tolist() if features.is_seen is None or features.is_seen[at]]
     if field.kind == "bag":
-        return unknown, 1.0, sorted(set(seen))
+        # What training has not seen is as unknown beside what it has as in the bags of a held-out row.
+        return unknown, 1.0, sorted({*seen, *([unknown] if len(seen) < len(wanted) else [])}) if seen else []
     return seen[0] if seen else unknown, 1.0, []

@@ -15,7 +15,8 @@ from attlas.data.vocabulary import Vocabulary
 
 def given_files(folder: Path) -> dict[str, Path]:
     """The files of a split by what they hold: train, test and perhaps negative; none where a folder has no whole split."""
-    names = {child.name.removesuffix(".gz"): child for child in sorted(folder.iterdir())} if folder.is_dir() else {}
+    children = sorted(folder.iterdir(), reverse=True) if folder.is_dir() else []
+    names = {child.name.removesuffix(".gz"): child for child in children}  # a plain file stands for a packed one beside it
     trains = [name for name in names if name.endswith(".train.rating")]
     if len(trains) == 1:
         stem = trains[0].removesuffix(".train.rating")

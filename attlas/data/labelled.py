@@ -7,7 +7,7 @@ one for each field in their order; features are numbers or text.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Layout:
         user, item: the fields that name them; None goes by the usual names, and in libFM text by place, first and second.
         numbers: fields whose number weighs one feature, centred and scaled.
         buckets: fields whose number is put into so many buckets of like size.
-        bags: fields that hold several categories with ``|`` between them.
+        bags: fields that hold several categories with ``|`` between them, or a list of them.
         user_fields, item_fields: further fields that are known of the user, or of the item, and do not change.
         separator: what stands between the columns of a text table; None finds out.
     """
@@ -98,7 +98,7 @@ def read_parts(sources: Sequence[Any], layout: Layout | None = None) -> list[Exa
     layout = layout or Layout()
     frames = _frames_of(sources, layout)
     ends = np.cumsum([0, *(frame.height for frame in frames)])
-    found = _understood(pl.concat(frames), layout, _called(sources[0]), np.arange(ends[-1]) < ends[1])
+    found = _understood(_joined(frames), layout, _called(sources[0]), np.arange(ends[-1]) < ends[1])
     parts = [found.take(np.arange(*ends[place : place + 2])) for place in range(len(frames))]
     parts = [replace(part, origin=Origin(_called(source), len(part))) for part, source in zip(parts, sources, strict=True)]
     return blinded(parts[0], *parts[1:]) if len(parts) > 1 else parts
@@ -110,7 +110,7 @@ def read_together(sources: Sequence[Any], layout: Layout | None = None) -> Examp
     Raises:
         DataError: a source cannot be understood, or has other fields than the first.
     """
-    frame, layout = pl.concat(_frames_of(sources, layout or Layout())), layout or Layout()
+    frame, layout = _joined(_frames_of(sources, layout or Layout())), layout or Layout()
     names = ", ".join(_called(source) for source in sources)
     rows = _understood(frame, layout, _called(sources[0]), np.ones(frame.height, bool))
     return replace(rows, origin=Origin(names, frame.height))
@@ -118,29 +118,54 @@ def read_together(sources: Sequence[Any], layout: Layout | None = None) -> Examp
 
 def _frames_of(sources: Sequence[Any], layout: Layout) -> list[pl.DataFrame]:
     frames = [_frame_of(source, layout) for source in sources]
-    names = frames[0].columns
+    weights = dict.fromkeys(name for frame in frames for name in frame.columns if name.endswith(WEIGHT))
+    names = _fields_of(frames[0])
     for source, frame in zip(sources, frames, strict=True):
-        if frame.columns != names:
-            came, expected = (", ".join(columns[1:]) for columns in (frame.columns, names))
+        if _fields_of(frame) != names:
+            came, expected = (", ".join(fields[1:]) for fields in (_fields_of(frame), names))
             raise DataError(f"{_called(source)} has the fields {came}; expected those of the other files: {expected}")
-    return frames
+    return [_with_ones(frame, weights) for frame in frames]
+
+
+def _fields_of(frame: pl.DataFrame) -> list[str]:
+    """The columns of the label and of every field, without those of values."""
+    return [name for name in frame.columns if not name.endswith(WEIGHT)]
+
+
+def _with_ones(frame: pl.DataFrame, weights: Iterable[str]) -> pl.DataFrame:
+    """Rows with a column of values for each field that has one in some part; where all values are 1, libFM text gives none."""
+    ones = [pl.lit(1.0).alias(name) for name in weights if name not in frame.columns]
+    return frame.with_columns(ones).select(*_fields_of(frame), *weights)
+
+
+def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The rows of all parts, in types that hold those of each."""
+    try:
+        return pl.concat(frames, how="vertical_relaxed")
+    except UNREADABLE as error:
+        types = {name: sorted({str(frame.schema[name]) for frame in frames}) for name in frames[0].columns}
+        name, found = next(((name, found) for name, found in types.items() if len(found) > 1), ("", []))
+        what = f"column {name.strip()!r} is of type {' in one part and '.join(found)} in another"
+        raise DataError(f"{what}; expected one type in all parts") from error
 
 
 def given_examples(folder: str | Path) -> dict[str, Path]:
-    """The files of labelled rows that were split already, by part; none where a folder has no whole split.
+    """The files of labelled rows that were split already, by part; none where a folder has no whole split, or several.
 
     Known are ``NAME.train.libfm`` with ``NAME.validation.libfm`` and ``NAME.test.libfm``, and ``train``, ``valid`` and
-    ``test`` with .csv, .parquet, .libfm, .libsvm or .svm; packed with gzip or not.
+    ``test`` with .csv, .parquet, .libfm, .libsvm or .svm; packed with gzip or not. All parts have one name, or none.
     """
     if not Path(folder).is_dir():
         return {}
-    found: dict[str, Path] = {}
-    for child in sorted(Path(folder).iterdir()):
+    found: dict[str, dict[str, Path]] = {}
+    for child in sorted(Path(folder).iterdir()):  # a plain file comes before a packed one, and stands for it
         stem, dot, ending = child.name.removesuffix(".gz").rpartition(".")
-        part = next((part for part, words in PARTS.items() if stem.split(".")[-1] in words), None)
+        name, _, word = stem.rpartition(".")
+        part = next((part for part, words in PARTS.items() if word in words), None)
         if part and f"{dot}{ending}" in TABLES:
-            found.setdefault(part, child)
-    return found if {"train", "test"} <= set(found) else {}
+            found.setdefault(name, {}).setdefault(part, child)
+    whole = [files for files in found.values() if {"train", "test"} <= set(files)]
+    return whole[0] if len(whole) == 1 else {}
 
 
 def is_libfm(source: Any) -> bool:
@@ -230,6 +255,8 @@ def _roles(names: Sequence[str], layout: Layout, source: str) -> dict[str, Role]
         if len(own) != 1:
             listed = ", ".join(names)
             raise DataError(f"{source}: which field is the {role}? choose one with the option {role} (its fields are {listed})")
+        if own[0] in layout.user_fields + layout.item_fields:
+            raise DataError(f"{source}: field {own[0]!r} is the {role} itself; leave it out of user_fields and item_fields")
         roles |= dict.fromkeys((own[0], *others), role)
     ordered = sorted(names, key=lambda name: name in layout.user_fields + layout.item_fields)
     return {name: roles[name] for name in ordered}

@@ -10,7 +10,7 @@ import polars as pl
 from attlas.data.interactions import Interactions
 from attlas.data.negatives import draw_negatives
 from attlas.data.vocabulary import Vocabulary
-from attlas.errors import ConfigError, nearest
+from attlas.errors import ConfigError, DataError, nearest
 
 TIMES = {"hour": "%H", "weekday": "%A", "month": "%B"}
 
@@ -33,24 +33,25 @@ def labelled_rows(
     Args:
         user_columns, item_columns: facts of the vocabularies to take along, later ``user_fields`` and ``item_fields``.
         times: parts of the time to take along: hour, weekday, month.
-        context: one row per interaction, further columns of the moment.
+        context: one row per interaction in their order, further columns of the moment. ``attlas.read`` leaves one row per
+            pair; of a log in which pairs come again ``Interactions.of(log["user"], log["item"])`` keeps every row.
         negatives: how many are drawn for each row.
         seed: what the draws depend on.
 
     Raises:
         ConfigError: there is no such fact, no such part of a time, or no time at all.
+        DataError: the context has another number of rows than there are interactions.
     """
     others = np.flatnonzero(np.diff(data.by_user.indptr)[data.user] < len(data.items))
     drawn = draw_negatives(data.by_user, data.user[others], negatives, np.random.default_rng(seed))
     row = np.concatenate([np.arange(len(data)), np.repeat(others, negatives)])
     item = np.concatenate([data.item, drawn.ravel()])
-    moment = pl.DataFrame([_time_of(data, name) for name in times])
     columns = [
         data.users.ids.gather(data.user[row]).alias("user"),
         data.items.ids.gather(item).alias("item"),
         *_facts(data.users, user_columns, data.user[row]),
         *_facts(data.items, item_columns, item),
-        *(column.gather(row) for frame in (moment, context) if frame is not None for column in frame),
+        *(column.gather(row) for column in _moments(data, times, context)),
         pl.Series("label", (np.arange(len(row)) < len(data)).astype(np.int64)),
     ]
     return pl.DataFrame(columns)
@@ -63,6 +64,16 @@ def _facts(known: Vocabulary, names: Sequence[str], index: np.ndarray) -> list[p
             hint = nearest(name, there) if there else "there are no facts; read them with items= or users="
             raise ConfigError(f"nothing called {name!r} is known of each {known.noun}; {hint}")
     return [known.columns[name].gather(index) for name in names] if known.columns is not None else []
+
+
+def _moments(data: Interactions, times: Sequence[str], context: pl.DataFrame | None) -> list[pl.Series]:
+    """The columns that say when and in what circumstances each interaction was."""
+    if context is not None and context.height != len(data):
+        raise DataError(
+            f"the context has {context.height:,} rows for {len(data):,} interactions; expected one for each, in their order "
+            "(attlas.read leaves one row per pair of user and item, Interactions.of keeps every row of a log)"
+        )
+    return [*(_time_of(data, name) for name in times), *([] if context is None else context.get_columns())]
 
 
 def _time_of(data: Interactions, name: str) -> pl.Series:

@@ -17,7 +17,7 @@ from attlas.data.conditions import parse_conditions
 from attlas.data.doors import Table, content_of, open_table
 from attlas.data.facts import with_facts, with_user_facts
 from attlas.data.interactions import Interactions, Origin
-from attlas.data.text import adjacency, mended, sample_of, sniff_separator, text_table
+from attlas.data.text import adjacency, is_adjacency, mended, sample_of, sniff_separator, text_table
 from attlas.data.vocabulary import Vocabulary
 from attlas.errors import ConfigError, DataError
 
@@ -95,9 +95,11 @@ def interactions_of(table: Table, columns: dict[str, str], cleaning: Cleaning | 
     rows = slice(None) if keep.all() else keep  # a mask of millions of rows that keeps all would copy them all
     (user_ids, user), (item_ids, item) = (part.among(rows) for part in cells.values() if isinstance(part, Ids))
     facts = {role: part.values.to_numpy(writable=True)[rows] for role, part in cells.items() if isinstance(part, Cells)}
+    if "time" in facts:
+        facts["time"] = facts["time"].astype(np.int64, copy=False)  # with missing ones among them they came as floats
     notes = table.notes + tuple(note for part in cells.values() for note in part.notes)
     cells.clear()  # what has been read would take as much memory again
-    amount = facts.pop("amount", facts.get("rating") if amount_column else None)
+    amount = facts.pop("amount", facts.get("rating") if amount_column == columns.get("rating") else None)
     if amount is not None and cleaning.returns is None:
         refuse_negative(amount, amount_column, table.source)
     settled = settle(user * len(item_ids) + item, cleaning, facts.get("time"), amount)
@@ -255,10 +257,20 @@ def bulk_index(ids: pl.Series, known: Vocabulary) -> np.ndarray:
 
 
 def read_given_rows(path: Path) -> Interactions:
-    """The rows of one file of a given split: user, item, rating, time, or a user and all items on a line."""
+    """The rows of one file of a given split: user, item, rating, time, or a user and all items on a line.
+
+    Raises:
+        DataError: blanks stand between the cells, and it may be either.
+    """
     content, _ = mended(content_of(path), path.name)
     sample = sample_of(content)
     if sample and sniff_separator(sample) is None:
+        if not is_adjacency(sample, in_split=True):
+            raise DataError(
+                f"{path.name} has blanks between its cells, and what they say cannot be told: its first line is "
+                f"{sample[0][:60]!r}; expected tabs between user, item, rating and time, or whole numbers, a user and all its "
+                "items on each line"
+            )
         frame = adjacency(content)
         table = Table(path.name, frame.columns, frame.select, is_text=True)
     else:

@@ -206,11 +206,16 @@ def _is_quoted(first_line: str, separator: str) -> bool:
     return len(separator) == 1 and (separator in ",;" or first_line.startswith('"'))
 
 
-def is_adjacency(lines: Sequence[str]) -> bool:
-    """Whether lines are LightGCN's: a user and all its items, whole numbers with blanks between, of differing widths."""
+def is_adjacency(lines: Sequence[str], *, in_split: bool = False) -> bool:
+    """Whether lines are LightGCN's: a user and all its items, whole numbers with blanks between.
+
+    Lines that are all of one width may be rows of another table: any but pairs where nothing is known of the file, and in a
+    split only those that may be user, item, rating and perhaps time.
+    """
     words = [line.split() for line in lines]
     widths = {len(row) for row in words}
-    return all(word.isdecimal() for row in words for word in row) and (len(widths) > 1 or widths == {2})
+    is_other = widths <= {3, 4} if in_split else widths != {2}
+    return all(word.isdecimal() for row in words for word in row) and (len(widths) > 1 or not is_other)
 
 
 def adjacency(content: Content) -> pl.DataFrame:

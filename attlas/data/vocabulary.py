@@ -67,7 +67,8 @@ class Vocabulary:
     def find(self, ids: Iterable[str | int]) -> np.ndarray:
         """The index of each id, int64[N]; -1 where an id is unknown.
 
-        Whole numbers find text ids that spell them and the other way round, since a terminal knows only text.
+        Whole numbers find text ids that spell them and the other way round, since a terminal knows only text. Blanks beside an
+        id are no part of it, and a whole number that is stored as a float is that number, as where tables are read.
         """
         spelled = (self.spell(id_) for id_ in ids)
         return np.fromiter((-1 if id_ is None else self._index.get(id_, -1) for id_ in spelled), dtype=np.int64)
@@ -76,7 +77,13 @@ class Vocabulary:
         """An id, known or not, in the type of the vocabulary's own; None where it has no such spelling."""
         if id_ is None or isinstance(id_, bool | np.bool_):
             return None
-        return str(id_) if self.ids.dtype == pl.String else _whole_number(id_)
+        if self.ids.dtype != pl.String:
+            return _whole_number(id_)
+        text = str(id_)
+        if text in self._index:
+            return text
+        is_whole = isinstance(id_, float | np.floating) and float(id_).is_integer()
+        return str(int(id_)) if is_whole else text.strip()  # as it would have been read
 
     def spelled(self, ids: Sequence[Any]) -> pl.Series:
         """The ids, known or not, in the type of the vocabulary's own; all as text where one cannot be spelled so."""

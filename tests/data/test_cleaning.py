@@ -125,6 +125,13 @@ def test_a_true_rating_may_be_negative():
     assert read(pl.DataFrame({"user": [1], "item": [1], "rating": [-7.5]})).rating.tolist() == [-7.5]
 
 
+@pytest.mark.parametrize("returns", [None, "drop", "cancel"])
+def test_a_true_rating_may_be_negative_beside_amounts_that_are_not(returns):
+    frame = pl.DataFrame({"user": [1, 2], "item": [1, 1], "rating": [-1.0, 1.0], "plays": [3, 4]})
+    data = read(frame, returns=returns)
+    assert (data.rating.tolist(), data.origin.dropped) == ([-1.0, 1.0], {})
+
+
 def test_an_amount_that_was_taken_for_a_rating_is_said_with_the_way_to_add_it_up():
     frame = SHOP.drop("stars")
     assert "--repeat sum:quantity" in read(frame).origin.notes[0]

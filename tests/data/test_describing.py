@@ -54,6 +54,12 @@ def test_repeats_are_a_share_of_the_usable_rows() -> None:
     assert (found.rows, found.pairs, found.repeats, found.repeat_share) == (4, 2, 2, 0.5)
 
 
+def test_negative_ratings_beside_amounts_are_described_too() -> None:
+    frame = pl.DataFrame({"user": [1, 1, 2], "item": [7, 8, 8], "rating": [-1, 1, -1], "plays": [3, 4, 5]})
+    found = describe_source(frame)
+    assert (found.pairs, found.ratings, found.dropped) == (3, (Bar("-1", 2), Bar("1", 1)), {})
+
+
 def test_the_top_hold_what_they_hold() -> None:
     count = np.array([1, 1, 1, 1, 6])
     assert [held_by_top(count, share) for share in (0.2, 0.4, 1.0)] == [0.6, 0.7, 1.0]
@@ -91,6 +97,25 @@ def test_time_is_cut_into_at_most_twelve_periods_of_the_calendar(span: int, labe
     assert list(dict.fromkeys([found[0].label, found[-1].label])) == labels
     assert len(found) <= 12
     assert sum(bar.rows for bar in found) == 2
+
+
+def test_no_more_periods_are_laid_out_than_may_be_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths, laid_out = [], pl.datetime_range
+
+    def noted(begin: Any, end: Any, period: str) -> Any:
+        seconds = (end - begin).total_seconds()
+        lengths.append(
+            seconds / {"1h": 3600, "1d": DAY, "1w": 7 * DAY, "1mo": 28 * DAY, "1q": 90 * DAY, "1y": 365 * DAY}[period]
+        )
+        return laid_out(begin, end, period)
+
+    monkeypatch.setattr(pl, "datetime_range", noted)
+    for span in (0, 5 * 3600, 11 * DAY, 100 * DAY, 370 * DAY, 1000 * DAY, 3000 * DAY):
+        assert sum(bar.rows for bar in time_bars(np.array([YEAR_2000, YEAR_2000 + span]))) == 2
+    assert 0 < max(lengths) < 16
+    lengths.clear()
+    time_bars(np.array([0, 1_700_000_000_000]))  # one time in milliseconds among seconds
+    assert len(lengths) == 1
 
 
 def test_a_sound_table_gives_no_finding() -> None:

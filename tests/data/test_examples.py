@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -78,6 +79,15 @@ def test_buckets_are_cut_at_the_quantiles_and_named_by_their_ends():
     assert field.edges == (2.5,)
     assert field.known.ids.to_list() == ["to 2.5", "over 2.5"]
     assert (rows.index[:, 2] - rows.features.first[2]).tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(("first", "step"), [(1_700_000_000, 60), (20_240_101, 1), (0.1, 1e-15)])
+def test_bounds_that_lie_close_together_are_told_apart(first, step):
+    when, row = first + step * np.arange(240), np.arange(240)
+    frame = pl.DataFrame({"user": row % 7, "item": row % 5, "when": when, "label": row % 2})
+    field = read_examples(frame, Layout(buckets={"when": 24})).features.fields[2]
+    names = field.known.ids.to_list()
+    assert len(set(names)) == len(names) == len(field.edges) + 1 == 24
 
 
 def test_a_column_called_label_beside_the_chosen_one_is_a_field():
@@ -202,6 +212,23 @@ def test_a_column_that_is_not_there_is_named_with_its_nearest():
         read_examples(pl.DataFrame(TABLE).rename({"user": "who"}), LAYOUT)
 
 
+@pytest.mark.parametrize(
+    ("further", "role"),
+    [
+        ({"user_fields": ("uid", "age")}, "user"),
+        ({"item_fields": ("uid",)}, "user"),
+        ({"item_fields": ("genre", "sku")}, "item"),
+    ],
+)
+def test_the_user_and_the_item_are_no_facts_of_themselves_or_each_other(further, role):
+    columns = {"age": [20, 30], "genre": ["war", "love"], "uid": ["ann", "bob"], "sku": ["x", "y"], "label": [1, 0]}
+    own = {"user": "uid", "item": "sku"}
+    with pytest.raises(
+        DataError, match=f"field '{own[role]}' is the {role} itself; leave it out of user_fields and item_fields"
+    ):
+        read_examples(pl.DataFrame(columns), Layout(**own, **further))
+
+
 def test_given_parts_share_features_and_what_training_has_not_seen_is_unknown(tmp_path):
     for part, text in (("train", "1 0:1 7:1\n0 1:1 8:1\n"), ("validation", "1 2:1 7:1\n"), ("test", "0 1:1 9:1\n")):
         write(tmp_path / f"club.{part}.libfm.gz", text)
@@ -213,6 +240,60 @@ def test_given_parts_share_features_and_what_training_has_not_seen_is_unknown(tm
     assert test.features.said(test.index[0]) == ["1", "unknown"]
     assert train.features.item_index[2, 0] == train.features.unknown[1]
     assert not given_examples(tmp_path / "nothing")
+
+
+def test_the_files_of_a_given_split_have_one_name(tmp_path):
+    for name in ("a.train", "a.test", "b.validation", "b.test"):
+        write(tmp_path / f"{name}.libfm", "1 0:1 7:1\n")
+    assert {part: path.name for part, path in given_examples(tmp_path).items()} == {
+        "train": "a.train.libfm",
+        "test": "a.test.libfm",
+    }
+    write(tmp_path / "b.train.libfm", "1 0:1 7:1\n")
+    assert not given_examples(tmp_path)
+
+
+def test_a_plain_file_stands_for_a_packed_one_beside_it(tmp_path):
+    for name in ("t.train.libfm", "t.test.libfm.gz", "t.train.libfm.gz"):
+        write(tmp_path / name, "1 0:1 7:1\n")
+    found = given_examples(tmp_path)
+    assert [found[part].name for part in ("train", "test")] == ["t.train.libfm", "t.test.libfm.gz"]
+
+
+def test_parts_may_hold_whole_numbers_here_and_floats_or_nothing_there():
+    frame = pl.DataFrame(TABLE)
+    floats = frame.with_columns(pl.col("hour").cast(pl.Float64), price=pl.Series([None, 3.0, 1.0, 2.0]))
+    nothing = frame.with_columns(hour=pl.Series([None] * 4, dtype=pl.Null))
+    train, valid, test = read_parts([frame.with_columns(pl.col("price").cast(pl.Int64)), floats, nothing], LAYOUT)
+    assert [valid.features.said(row)[2] for row in valid.index] == ["8", "20", "20", "8"]
+    assert [test.features.said(row)[2] for row in test.index] == ["unknown"] * 4
+    assert train.features.fields[3].centre == 2
+    assert train.value is not None
+    assert valid.value is not None
+    assert (train.value[:, 3].tolist(), valid.value[:, 3].tolist()) == ([-1, 1, 1, -1], [1, 1, -1, 0])
+
+
+def test_parts_of_types_that_have_nothing_in_common_are_told():
+    frame = pl.DataFrame(TABLE)
+    with pytest.raises(DataError, match="column 'hour' is of type Binary"):
+        read_parts([frame, frame.with_columns(pl.col("hour").cast(pl.String).cast(pl.Binary))], LAYOUT)
+
+
+@pytest.mark.parametrize("whole", [0, 1])
+def test_a_part_of_libfm_text_in_which_every_value_is_one_goes_with_the_others(whole, tmp_path):
+    texts = ["1 0:1 7:0.5\n0 1:1 8:2\n", "1 0:1 7:1\n0 1:1 8:1\n"]
+    paths = [write(tmp_path / f"{place}.libfm", texts[(place + 1 - whole) % 2]) for place in (0, 1)]
+    parts = read_parts(paths)
+    assert parts[whole].value.tolist() == [[1, 1], [1, 1]]
+    assert parts[1 - whole].value.tolist() == [[1, 0.5], [1, 2]]
+
+
+def test_parts_of_other_fields_are_told_by_the_names_of_both(tmp_path):
+    paths = [write(tmp_path / "t.train.libfm", "1 0:1 7:0.5\n"), write(tmp_path / "t.test.libfm", "1 0:1 7:2 9:1\n")]
+    expected = "t.test.libfm has the fields field_1, field_2, field_3; expected those of the other files: field_1, field_2"
+    with pytest.raises(DataError) as caught:
+        read_parts(paths)
+    assert str(caught.value) == expected
 
 
 def test_a_random_split_is_disjoint_and_whole_and_blind_to_what_training_has_not_seen():
@@ -302,6 +383,85 @@ def test_what_is_said_of_the_moment_becomes_a_row_and_the_rest_is_unknown():
     assert unknown == ["hour", "price", "genres"]
     with pytest.raises(ConfigError, match="context 'hours' is no field of the context; did you mean 'hour'"):
         in_context(rows.features, {"hours": 9}, 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ({"price": [1]}, "number"),
+        ({"price": ["a"]}, "number"),
+        ({"price": np.array([1.0, 2.0])}, "number"),
+        ({"hour": [8, 20]}, "category"),
+        ({"hour": {"a": 1}}, "category"),
+        ({"hour": pl.Series([8])}, "category"),
+    ],
+)
+def test_several_values_are_refused_where_one_is_expected(said, what):
+    rows = read_examples(pl.DataFrame(TABLE), Layout(numbers=("price",), bags=("genres",)))
+    with pytest.raises(DataError, match=f"field '{next(iter(said))}' takes one {what}, and a .* of values came; say one"):
+        in_context(rows.features, said, 1)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["war|love", ["war", "love"], ("love", "war"), {"war", "love"}, np.array(["war", "love"]), pl.Series(["love", "war"])],
+    ids=lambda said: type(said).__name__,
+)
+def test_a_bag_is_said_in_any_kind_of_list(said):
+    rows = read_examples(pl.DataFrame(TABLE), Layout(numbers=("price",), bags=("genres",)))
+    assert held_by(rows, {"genres": said}) == [12, 13]
+
+
+def test_blanks_beside_the_parts_of_a_bag_and_missing_ones_are_no_part_of_it():
+    rows = read_examples(pl.DataFrame(TABLE), Layout(numbers=("price",), bags=("genres",)))
+    for said in ("war | love", " love|war ", "war|love|", "war|NA||love", [" war", "love ", None, ""], ["war | love"]):
+        assert held_by(rows, {"genres": said}) == [12, 13]
+    for said in ("", "NA", " | ", [], [None], ["poetry"], "poetry"):
+        assert held_by(rows, {"genres": said}) == [14]
+
+
+def test_what_training_has_not_seen_is_unknown_beside_what_it_has_as_in_a_held_out_row():
+    frame, layout = pl.DataFrame(TABLE), Layout(numbers=("price",), bags=("genres",))
+    train, test = read_parts([frame, frame.with_columns(genres=pl.lit("war|poetry"))], layout)
+    bag = int(test.index[0, -1]) - int(test.features.first[-1])
+    bags, unknown = test.features.bags, int(test.features.unknown[-1])
+    read = bags.index[bags.start[bag] : bags.start[bag + 1]].tolist()
+    war = int(test.features.first[-2])
+    assert read == [war, unknown]
+    for said in ("war|poetry", ["poetry", "war"], "war|verse"):
+        assert held_by(train, {"genres": said}) == read
+    assert held_by(train, {"genres": "war|war"}) == [war]
+
+
+def held_by(rows: Examples, said: dict[str, Any]) -> list[int]:
+    """What the bag of the last field holds when this is said of the moment; the unknown of that field where there is no bag."""
+    fields, _ = in_context(rows.features, said, 1)
+    bag = int(fields.index[0, -1]) - int(rows.features.first[-1])
+    if bag < 0:
+        return [int(fields.index[0, -1])]
+    assert fields.bags is not None
+    return fields.bags.index[fields.bags.start[bag] : fields.bags.start[bag + 1]].tolist()
+
+
+@pytest.mark.parametrize("kind", [pl.List(pl.String), pl.Array(pl.String, 2)])
+def test_bags_are_read_from_lists_as_from_text(kind):
+    lists = pl.Series("genres", [["war", "love"], ["war", None], ["war", ""], ["love", " war"]])
+    rows = read_examples(pl.DataFrame(TABLE).with_columns(lists.cast(kind)), LAYOUT)
+    assert [rows.features.said(index)[-1] for index in rows.index] == ["war, love", "war", "war", "war, love"]
+    assert rows.features.fields[-1].known.ids.to_list() == ["war", "love"]
+
+
+def test_bags_of_numbers_empty_lists_and_no_list_are_read():
+    lists = pl.Series("genres", [[1, 2], [], None, [2]], dtype=pl.List(pl.Int64))
+    rows = read_examples(pl.DataFrame(TABLE).with_columns(lists), LAYOUT)
+    assert [rows.features.said(index)[-1] for index in rows.index] == ["1, 2", "unknown", "unknown", "2"]
+
+
+@pytest.mark.parametrize("layout", [{"numbers": ("price",)}, {"buckets": {"price": 2}}, {"label": "price"}])
+def test_a_column_of_lists_is_told_where_numbers_are_expected(layout):
+    frame = pl.DataFrame(TABLE).with_columns(price=pl.concat_list("price"))
+    with pytest.raises(DataError, match=r"column 'price' is of type List\(Float64\); expected numbers"):
+        read_examples(frame.drop("label") if "label" in layout else frame, Layout(bags=("genres",), **layout))
 
 
 def test_a_row_crossed_with_every_item_is_written_out_as_pairs_are():

@@ -125,6 +125,26 @@ def test_whole_numbers_that_pandas_made_floats_become_whole_again_without_the_mi
     assert data.origin.dropped == {"missing user id": 1}
 
 
+def test_ids_that_floats_cannot_tell_apart_are_refused():
+    wide = [76_561_198_012_345_679, 76_561_198_012_345_681]
+    lost = pd.DataFrame({"user": [*wide, None], "item": [1, 2, 3]})  # pandas makes floats of them
+    with pytest.raises(
+        DataError, match="column 'user' holds user ids of 9,007,199,254,740,992 and more as Float64, which cannot"
+    ):
+        read(lost)
+    kept = pd.DataFrame({"user": pd.array([*wide, None], dtype="Int64"), "item": [1, 2, 3]})
+    assert read(kept).users.ids.to_list() == wide
+
+
+@pytest.mark.parametrize(("kind", "least"), [(pl.Float32, 2**24), (pl.Float64, 2**53)])
+def test_ids_that_floats_can_tell_apart_become_whole_numbers_again(kind, least):
+    for sign in (1, -1):
+        frame = pl.DataFrame({"user": pl.Series([sign * (least - 1), sign * (least - 2)]).cast(kind), "item": [1, 2]})
+        assert read(frame).users.ids.to_list() == [sign * (least - 1), sign * (least - 2)]
+        with pytest.raises(DataError, match=f"ids of {least:,} and more as {kind.__name__}"):
+            read(pl.DataFrame({"user": pl.Series([1, sign * least]).cast(kind), "item": [1, 2]}))
+
+
 @pytest.mark.parametrize("kind", ["object", "str", "string", "category"])
 def test_text_of_every_pandas_kind_is_read(kind):
     frame = pd.DataFrame({"user": pd.Series(["a", "b", None], dtype=kind), "item": pd.Series([1, 2, 3], dtype="Int64")})

@@ -181,6 +181,14 @@ def test_one_row_repeated_is_one_interaction_of_one_user_and_one_item(file):
     assert (len(data.users), len(data.items)) == (1, 1)
 
 
+@pytest.mark.parametrize("odd", ["c,x,", "c,x,soon", "c,x,-5"])
+def test_times_are_whole_numbers_whatever_was_left_out(file, odd):
+    text = "user,item,time\na,x,1\nb,y,2\nb,x,3\n"
+    whole, mixed = read(file(text)), read(file(f"{text}{odd}\n"))
+    assert (whole.time.dtype, mixed.time.dtype) == (np.int64, np.int64)
+    assert mixed.fingerprint == whole.fingerprint
+
+
 MOMENT = int(datetime(2020, 1, 31, 12, 30, 15, tzinfo=UTC).timestamp())
 
 

@@ -315,6 +315,31 @@ def test_a_user_and_all_items_on_a_line_is_a_given_split_too(tmp_path):
     assert parts.train.items.ids.to_list() == ["3", "4", "5"]
 
 
+@pytest.mark.parametrize("line", ["0 10 5", "0 10 5 881250949", "u1 i7 4.5", "u1 i7"])
+@pytest.mark.parametrize(
+    "names", [("train.txt", "test.txt"), ("trainingdata.txt", "testdata.txt"), ("t.train.rating", "t.test.rating")]
+)
+def test_a_given_split_with_blanks_between_its_columns_is_refused(tmp_path, names, line):
+    for name in names:
+        (tmp_path / name).write_text(f"{line}\n{line}\n")
+    with pytest.raises(DataError, match=r"has blanks between its cells.*expected tabs between user, item, rating and time"):
+        read_split(tmp_path)
+
+
+def test_users_of_a_given_split_may_all_have_as_many_items(tmp_path):
+    (tmp_path / "train.txt").write_text("0 5 3 1 2\n1 3 5 1 2\n")
+    (tmp_path / "test.txt").write_text("0 4\n1 4\n")
+    parts = read_split(tmp_path, validation="none")
+    assert rows(parts.train) == [(user, item) for user, items in (("0", "5312"), ("1", "3512")) for item in items]
+    assert rows(parts.test) == [("0", "4"), ("1", "4")]
+
+
+def test_a_plain_file_of_a_given_split_stands_for_a_packed_one_beside_it(tmp_path):
+    folder = write_given(tmp_path, "0\t1\n0\t2\n", "0\t3\n")
+    (tmp_path / "tiny.train.rating.gz").write_bytes(gzip.compress(b"0\t4\n"))
+    assert rows(read_split(folder, validation="none").train) == [("0", "1"), ("0", "2")]
+
+
 def test_a_folder_without_a_given_split_is_told_from_one_with(tmp_path):
     assert not looks_like_split(tmp_path)
     assert not looks_like_split(tmp_path / "missing")

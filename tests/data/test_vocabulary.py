@@ -27,6 +27,22 @@ def test_a_whole_number_is_found_however_it_comes(spelling):
     assert Vocabulary([7, 1]).spell(spelling) == 7
 
 
+@pytest.mark.parametrize("spelling", [7, 7.0, np.int32(7), np.float64(7), np.float32(7), "7", " 7 "])
+def test_a_text_id_is_found_however_it_comes(spelling):
+    assert Vocabulary(["a b", "7"]).find([spelling]).tolist() == [1]
+    assert Vocabulary(["a b"]).spell(spelling) == "7"
+
+
+def test_a_text_id_that_stands_as_it_was_said_comes_first():
+    known = Vocabulary(["7", "7.0", " 7", " a "])
+    assert known.find([7.0, " 7", "7 ", " a ", "a", "a b"]).tolist() == [1, 2, 0, 3, -1, -1]
+
+
+@pytest.mark.parametrize("stranger", [7.5, float("nan"), float("inf"), "", " "])
+def test_what_spells_no_text_id_is_unknown(stranger):
+    assert Vocabulary(["7", "8"]).find([stranger]).tolist() == [-1]
+
+
 @pytest.mark.parametrize("stranger", [7.5, float("nan"), float("inf"), None, True, np.True_, "7.0", "1_0", "", 2**64])
 def test_what_is_no_whole_number_is_unknown_among_whole_numbers(stranger):
     assert Vocabulary([7, 1, 10]).find([stranger]).tolist() == [-1]

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode, openapi
 
 from tests.web.asking import Client, asking, two_runs
-from tests.web.hostile import ODD_PATHS, Request, by_chance, by_hand
+from tests.web.hostile import ODD_PATHS, ODD_VALUES, Request, by_chance, by_hand
 
 REFUSED = {400, 401, 404, 405, 408, 413, 422}
 
@@ -33,6 +33,14 @@ def test_odd_requests_made_by_hand_are_answered_or_refused_with_a_sentence(clien
 def test_bodies_spoilt_by_chance_are_answered_or_refused_with_a_sentence(client: Client) -> None:
     refused = sum(_is_refused(client, request) for request in itertools.islice(by_chance(1), 300))
     assert 150 < refused < 300
+
+
+@pytest.mark.parametrize("name", ["hour", "warmth", "tags"])
+def test_odd_values_of_a_field_are_answered_or_refused_with_a_sentence(name: str, client: Client) -> None:
+    bodies = ['{"user": "u1", "model": "fm", "context": {"' + name + '": ' + value + "}}" for value in ODD_VALUES]
+    asked = [Request("POST", "/api/recommend", body.encode("utf-8", "surrogatepass")) for body in bodies]
+    refused = sum(_is_refused(client, request) for request in asked)
+    assert 0 < refused < len(asked)
 
 
 def _is_refused(client: Client, request: Request) -> bool:
@@ -58,6 +66,16 @@ def _is_refused(client: Client, request: Request) -> bool:
         ("recommend", {"user": "m17", "K": 5}, "K: Extra inputs are not permitted"),
         ("recommend", {"user": "m17", "context": {"hour": 2}}, "knows no context"),
         ("recommend", {"user": "u1", "model": "fm", "context": {"hours": 2}}, "did you mean 'hour'?"),
+        (
+            "recommend",
+            {"user": "u1", "model": "fm", "context": {"warmth": ["a"]}},
+            "takes one number, and a list of values came",
+        ),
+        (
+            "recommend",
+            {"user": "u1", "model": "fm", "context": {"hour": [1, 2]}},
+            "takes one category, and a list of values came",
+        ),
         ("recommend", {"user": "m17", "unknown": "learned"}, "expected 'error' or 'popular'"),
         ("recommend", {}, "user: Field required"),
         ("recommend-for", {"history": ["f1", 2.5]}, "history.1: an id is a text"),

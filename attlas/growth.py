@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from attlas.data.encoding import of_newcomers
 from attlas.data.fields import Features
 from attlas.data.inputs import Sizes
+from attlas.data.interactions import Interactions
 from attlas.data.vocabulary import Vocabulary
 from attlas.errors import ConfigError
 from attlas.models.protocol import asked_by
@@ -127,6 +128,24 @@ def grown_features(features: Features, users: Vocabulary, items: Vocabulary) -> 
             both[f"{role}_value"] = np.concatenate([value, weight])
         made = replace(made, **both)
     return made
+
+
+def own_features(features: Features, rows: Interactions) -> Features:
+    """The fields in which whoever has one of the rows is a category of their own, also if training had not seen them.
+
+    Args:
+        features: with all users and items of the rows.
+        rows: the new ones.
+    """
+    changed: dict[str, Any] = {} if features.is_seen is None else {"is_seen": features.is_seen.copy()}
+    for role, index in (("user", np.unique(rows.user)), ("item", np.unique(rows.item))):
+        own = features.first[features.places(role)[0]] + index  # type: ignore[arg-type]
+        table = getattr(features, f"{role}_index").copy()
+        table[index, 0] = own
+        changed[f"{role}_index"] = table
+        if "is_seen" in changed:
+            changed["is_seen"][own] = True
+    return replace(features, **changed)
 
 
 def rows_of_users(model: nn.Module, features: Features | None, user: np.ndarray) -> dict[str, Tensor]:

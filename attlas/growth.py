@@ -6,6 +6,7 @@ the mean of the known ones; those of a table that only histories are read throug
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -68,8 +69,9 @@ def read_by_index(model: Any) -> frozenset[str]:
     return frozenset().union(*(names for side, names in sides if side in asked_by(model)))
 
 
+@functools.cache
 def by_side(kind: Any, config: Any) -> tuple[frozenset[str], frozenset[str]]:
-    """The names of the weights with a row per user, and of those with one per item, of a class of models."""
+    """The names of the weights with a row per user, and of those with one per item, of a class of models; tried once."""
     with torch.random.fork_rng(devices=[]):
         plain, more_users, more_items = (
             {name: tuple(tensor.shape) for name, tensor in kind(sizes, config).state_dict().items()}
@@ -159,11 +161,11 @@ def rows_of_items(model: nn.Module, features: Features | None, item: np.ndarray)
 
 
 def _own_rows(model: Any, features: Features | None, index: np.ndarray, side: str) -> dict[str, Tensor]:
-    learned = dict(model.named_parameters())
+    names = by_side(type(model), model.config)[("user", "item").index(side)]
+    learned = {name: weight for name, weight in model.named_parameters() if name in names}
     if "fields" in asked_by(model):
         assert features is not None
         row = torch.from_numpy(getattr(features, f"{side}_index")[index, 0])
         count = int(features.first[-1])
         return {name: row for name, weight in learned.items() if weight.ndim == 2 and len(weight) == count}
-    names = by_side(type(model), model.config)[("user", "item").index(side)]
-    return {name: torch.from_numpy(index) for name in names & learned.keys()}
+    return {name: torch.from_numpy(index) for name in learned}

@@ -12,7 +12,7 @@ from attlas.artefact import MANIFEST, write_anew
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError
 from attlas.evaluation.metrics import BY_ROW
-from attlas.evaluation.protocols import find_protocol, with_full
+from attlas.evaluation.protocols import with_full
 from attlas.evaluation.report import Report, RowReport
 from attlas.experiment import Experiment, recall, remember
 from attlas.final import resume_final
@@ -174,8 +174,7 @@ def evaluate_run(
     for code in codes:
         if code in BY_ROW and code != task:
             raise ConfigError(f"protocol {code!r} does not measure {folder}; use {'full' if task == 'ranking' else task!r}")
-        if code != task:
-            find_protocol(code)
+        experiment.check_protocol(code)
     beyond, tell = experiment.evaluation.beyond, tell or Teller()
     return [measure(recommender.scorer, split, code, tuple(k), tell, beyond=beyond) for code in codes]
 

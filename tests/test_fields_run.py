@@ -189,6 +189,8 @@ def test_given_parts_are_found_and_fitted_and_measured_again(libfm, tmp_path):
     assert again.values == finished.report.values
     with pytest.raises(ConfigError, match=r"protocol 'target' does not measure .*; use 'label'"):
         evaluate_run(tmp_path / "run", protocols=["target"])
+    with pytest.raises(ConfigError, match="protocol 'full' ranks, and labelled rows are measured row by row; use 'label'"):
+        evaluate_run(tmp_path / "run", protocols=["full"])
 
 
 def tables() -> dict[str, Any]:
@@ -231,6 +233,10 @@ def test_refit_learns_from_validation_too(rows):
             "objective = 'bpr' is for interactions; labelled rows take logistic or squared",
         ),
         ({"model": {"name": "fm"}, "solver": {"objective": "squared"}}, "learns from labelled rows; name their column"),
+        (
+            {"data": {"label": "label"}, "model": {"name": "fm"}, "evaluation": {"protocol": ["label", "full"]}},
+            "protocol 'full' ranks, and labelled rows are measured row by row; use 'label' or leave it out",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused_before_anything_is_read(settings, problem):

@@ -266,7 +266,7 @@ class Recommender:
         """Write a run folder: whole, or not at all.
 
         Raises:
-            ArtefactError: the folder is in use and ``overwrite`` is not set, or it cannot be written to.
+            ArtefactError: the folder is in use and ``overwrite`` is not set, holds anything but a run, or cannot be written to.
         """
         return artefact.write_anew(Path(folder), self.write_into, overwrite=overwrite)
 

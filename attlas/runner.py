@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attlas.artefact import MANIFEST, write_anew
+from attlas.artefact import MANIFEST, refuse_replacing, write_anew
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError
 from attlas.evaluation.metrics import BY_ROW
@@ -122,13 +122,14 @@ def update_run(
         columns: what differs from how the first rows were read.
 
     Raises:
-        ArtefactError: no whole run, or ``out`` is in use.
+        ArtefactError: no whole run, ``out`` is in use, or what would be replaced is more than a run.
         DataError: no row came, or what came cannot be understood.
         ConfigError: there is no such setting, or the model cannot take the rows in.
     """
-    before, folder = load(folder), Path(folder)
+    before, folder, place = load(folder), Path(folder), Path(out or folder)
     if out is not None:
-        refuse_in_use(Path(out))
+        refuse_in_use(place)
+    refuse_replacing(place)  # before anything is computed
     updated = before.update(events, tell=tell, **columns)
 
     def write(staged: Path) -> None:
@@ -137,7 +138,7 @@ def update_run(
                 shutil.copy2(folder / name, staged / name)
         updated.write_into(staged)
 
-    write_anew(Path(out) if out else folder, write, overwrite=out is None)
+    write_anew(place, write, overwrite=out is None)
     return updated
 
 

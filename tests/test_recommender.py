@@ -479,6 +479,67 @@ def test_a_folder_in_use_is_not_written_over_unless_on_purpose(run):
     assert [path.name for path in run.parent.iterdir()] == ["run"]
 
 
+def test_a_folder_that_holds_anything_but_a_run_is_never_written_over(run):
+    (run / "thesis.txt").write_text("years of work")
+    with pytest.raises(ArtefactError, match=r"run holds thesis\.txt, which is no part of a run and would be lost; move it"):
+        fitted("popularity").save(run, overwrite=True)
+    assert (run / "thesis.txt").read_text() == "years of work"
+    assert load(run).card["model"]["name"] == "ease"
+
+
+def test_what_a_fit_leaves_beside_a_run_goes_with_it(run):
+    for name in (".experiment.json.part", ".tmpAbC", "experiment.json", "fit.checkpoint", "metrics.jsonl"):
+        (run / name).touch()
+    fitted("popularity").save(run, overwrite=True)
+    assert {path.name for path in run.iterdir()} == {"run.json", *artefact.FILES}
+
+
+@pytest.mark.parametrize("name", [".", "../run", "whole"])
+def test_a_run_is_not_saved_over_the_folder_one_stands_in(name, run, monkeypatch):
+    monkeypatch.chdir(run)
+    with pytest.raises(ArtefactError, match="is where you stand, and it would be replaced; leave it first"):
+        fitted("popularity").save(run if name == "whole" else name, overwrite=True)
+    assert load(run).card["model"]["name"] == "ease"
+
+
+def test_a_run_that_a_kill_left_aside_is_found_again(run):
+    run.rename(run.with_name(".run.old"))  # what a kill between the two moves leaves
+    assert load(run).card["model"]["name"] == "ease"
+    assert [path.name for path in run.parent.iterdir()] == ["run"]
+
+
+def test_a_run_that_a_kill_left_aside_is_in_use(run):
+    run.rename(run.with_name(".run.old"))
+    with pytest.raises(ArtefactError, match="is not empty; choose another folder or overwrite it on purpose"):
+        fitted("popularity").save(run)
+    assert load(run).card["model"]["name"] == "ease"
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError("busy")])
+@pytest.mark.parametrize("target", ["run", ".run.old"])
+def test_stopped_at_either_move_the_old_run_is_where_it_was(run, target, stop, monkeypatch):
+    rename = Path.rename
+
+    def stopping(self, where):
+        if Path(where).name == target and self.name != ".run.old":
+            raise stop
+        return rename(self, where)
+
+    monkeypatch.setattr(Path, "rename", stopping)
+    with pytest.raises((KeyboardInterrupt, ArtefactError)):
+        fitted("popularity").save(run, overwrite=True)
+    monkeypatch.undo()
+    assert load(run).card["model"]["name"] == "ease"
+    assert [path.name for path in run.parent.iterdir()] == ["run"]
+
+
+def test_a_link_to_a_run_is_written_through(run, tmp_path):
+    (tmp_path / "latest").symlink_to(run)
+    fitted("popularity").save(tmp_path / "latest", overwrite=True)
+    assert load(run).card["model"]["name"] == "popularity"
+    assert (tmp_path / "latest").is_symlink()
+
+
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "run").write_text("a note")
     with pytest.raises(ArtefactError, match="run is a file; choose a folder for the run"):

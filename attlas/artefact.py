@@ -197,8 +197,8 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], Interactions,
     try:
         weights = load_tensors(folder / "weights.safetensors")
         arrays = load_arrays(folder / "history.safetensors")
-        users = _vocabulary(pl.read_parquet(folder / "users.parquet"), "user")
-        items = _vocabulary(pl.read_parquet(folder / "items.parquet"), "item")
+        users = _vocabulary(_table(folder / "users.parquet"), "user")
+        items = _vocabulary(_table(folder / "items.parquet"), "item")
         facts = {name: arrays[name] for name in FACTS if name in arrays}
         train = Interactions(users, items, arrays["user"], arrays["item"], **facts)
         held = {name: arrays[f"seen_{name}"] for name in FACTS if f"seen_{name}" in arrays}
@@ -217,10 +217,15 @@ def read_features(folder: Path, card: dict[str, Any], train: Interactions) -> Fe
     if "fields" not in card:
         return None
     try:
-        arrays, table = load_arrays(folder / OF_FIELDS[0]), pl.read_parquet(folder / OF_FIELDS[1])
+        arrays, table = load_arrays(folder / OF_FIELDS[0]), _table(folder / OF_FIELDS[1])
         return features_from(card["fields"], table, arrays, train.users, train.items)
     except (SafetensorError, pl.exceptions.PolarsError, KeyError, TypeError) as error:
         raise ArtefactError(f"{folder} cannot be read ({error}); the run must be made or copied anew") from error
+
+
+def _table(path: Path) -> pl.DataFrame:
+    """A Parquet file, whose path is no pattern and names no columns."""
+    return pl.read_parquet(path, glob=False, hive_partitioning=False)
 
 
 def _check(path: Path, facts: dict[str, Any]) -> None:

@@ -365,6 +365,12 @@ def test_a_loaded_run_answers_and_hides_as_the_saved_one_did(run):
     assert load(run).card["model"] == fitted("ease").card["model"]
 
 
+@pytest.mark.parametrize("name", ["ease [v2]", "what?", "a*b", "model=ease"])
+def test_a_run_in_a_folder_with_signs_of_a_pattern_is_loaded(name, tmp_path):
+    saved = fitted("ease").save(tmp_path / name)
+    assert load(saved).recommend(["u3"], k=3).equals(fitted("ease").recommend(["u3"], k=3))
+
+
 def test_titles_and_whole_number_ids_survive(tmp_path):
     train = Interactions.of([1, 1, 2, 2], [7, 8, 8, 9]).with_items(pl.DataFrame({"title": ["A", "B", "C"]}))
     saved = fit(Split(train, None, dataclasses.replace(train.take([0]), item=np.array([2])), "by-hand"), "popularity")

@@ -139,6 +139,12 @@ class Experiment:
         """
         return cls.of(read_toml(path))
 
+    def with_data(self, data: Any) -> tuple[Experiment, Any]:
+        """The experiment and its data in memory; a path is none, but where its source lies now."""
+        if not isinstance(data, str | Path):
+            return self, data
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, source=str(data))), None
+
     def _check_measures(self) -> None:
         find_metric(self.metric, self.task)
         for code in self.evaluation.protocol:

@@ -382,8 +382,9 @@ def test_titles_and_whole_number_ids_survive(tmp_path):
 def test_a_loaded_run_has_its_numbers_on_its_card_and_says_so(run):
     loaded = load(run)
     assert loaded.card["reports"] == fitted("ease").card["reports"]
-    with pytest.raises(ConfigError, match=r"its numbers are in card\['reports'\]"):
-        _ = loaded.report
+    for one in (loaded, loaded.update([("u0", "i1")])):
+        with pytest.raises(ConfigError, match=r"a loaded, updated or final run .*; its numbers are in card\['reports'\]"):
+            _ = one.report
 
 
 def reseal(run: Path, **changes) -> None:
@@ -451,6 +452,12 @@ def test_a_run_of_another_format_is_refused(run):
 def test_a_run_of_a_model_that_is_not_known_is_refused(run):
     reseal(run, model={"name": "oracle", "config": {}})
     with pytest.raises(ArtefactError, match="holds a 'oracle', which this attlas does not know"):
+        load(run)
+
+
+def test_a_run_with_a_setting_that_is_not_known_is_of_another_version(run):
+    reseal(run, model={"name": "ease", "config": {"penalty": 3.0}})
+    with pytest.raises(ArtefactError, match=r"was written by another attlas: \[model\] has no setting 'penalty'.*; install"):
         load(run)
 
 

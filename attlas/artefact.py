@@ -18,6 +18,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ FORMAT = 1
 MANIFEST = "run.json"
 FILES = ("weights.safetensors", "history.safetensors", "users.parquet", "items.parquet")
 OF_FIELDS = ("fields.safetensors", "fields.parquet")
+OF_FITS = ("experiment.json", "metrics.jsonl", "fit.checkpoint", "refit.checkpoint", "final.checkpoint")  # beside them
+OF_NOBODY = (".DS_Store",)
 
 
 def write(
@@ -87,34 +90,71 @@ def write_anew(folder: Path, written: Callable[[Path], None], *, overwrite: bool
     """Fill a folder by a function, whole or not at all, and return it.
 
     Raises:
-        ArtefactError: the folder is in use and ``overwrite`` is not set, or it cannot be written to.
+        ArtefactError: the folder is in use and ``overwrite`` is not set, it may not be replaced, or it cannot be written to.
     """
+    put_back(folder)
     if folder.exists() and not folder.is_dir():
         raise ArtefactError(f"{folder} is a file; choose a folder for the run")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise ArtefactError(f"{folder} is not empty; choose another folder or overwrite it on purpose")
+    refuse_replacing(folder)
+    place = folder.resolve()
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
     except OSError as error:
         raise ArtefactError(f"could not write {folder}: {error}") from error
     try:
         written(staged)
         staged.chmod(0o755)
-        move_into_place(staged, folder)
+        move_into_place(staged, place)
+    except OSError as error:
+        raise ArtefactError(f"could not write {folder}: {error}; what was there before still is") from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return folder
 
 
+def refuse_replacing(folder: Path) -> None:
+    """Refuse to put a run in the place of a folder in which one stands, or that holds anything but a run.
+
+    Raises:
+        ArtefactError: it is such a folder.
+    """
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise ArtefactError(f"{folder} is where you stand, and it would be replaced; leave it first, or choose another folder")
+    ours = {MANIFEST, *FILES, *OF_FIELDS, *OF_FITS, *OF_NOBODY}
+    names = sorted(child.name for child in folder.iterdir()) if folder.is_dir() else []
+    others = [name for name in names if name not in ours and not name.startswith(".tmp") and not name.endswith(".part")]
+    if others:
+        raise ArtefactError(f"{folder} holds {others[0]}, which is no part of a run and would be lost; move it elsewhere first")
+
+
 def move_into_place(staged: Path, folder: Path) -> None:
-    """Put a finished folder where another may stand; the other goes only when this one is there."""
-    old = folder.with_name(f".{folder.name}.old")
+    """Put a finished folder where another may stand; the other goes only when this one is there, and else comes back."""
+    put_back(folder)
+    old = _aside(folder)
+    try:
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
+        staged.rename(folder)
+    finally:
+        put_back(folder)
     shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    staged.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+
+
+def put_back(folder: Path) -> None:
+    """Undo what a kill left of ``move_into_place`` between its two steps: what was to be replaced is in its place again."""
+    with suppress(OSError, ValueError):  # what cannot be moved, or named, is the next one's to complain of
+        if not folder.exists() and (old := _aside(folder)).is_dir():
+            old.rename(folder)
+
+
+def _aside(folder: Path) -> Path:
+    """Where what is to be replaced waits until the new one is there."""
+    place = folder.resolve()  # "." has no name
+    return place.with_name(f".{place.name}.old")
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -123,6 +163,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     Raises:
         ArtefactError: no run, an unfinished one, one of another version, or one that was altered.
     """
+    put_back(folder)
     if not (folder / MANIFEST).is_file():
         state = "a fit that has not finished; go on with: attlas fit --resume" if is_unfinished(folder) else "no run folder"
         what = f"{state} {folder}" if is_unfinished(folder) else f"{state}; expected {MANIFEST} in it"
@@ -156,8 +197,8 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], Interactions,
     try:
         weights = load_tensors(folder / "weights.safetensors")
         arrays = load_arrays(folder / "history.safetensors")
-        users = _vocabulary(pl.read_parquet(folder / "users.parquet"), "user")
-        items = _vocabulary(pl.read_parquet(folder / "items.parquet"), "item")
+        users = _vocabulary(_table(folder / "users.parquet"), "user")
+        items = _vocabulary(_table(folder / "items.parquet"), "item")
         facts = {name: arrays[name] for name in FACTS if name in arrays}
         train = Interactions(users, items, arrays["user"], arrays["item"], **facts)
         held = {name: arrays[f"seen_{name}"] for name in FACTS if f"seen_{name}" in arrays}
@@ -176,10 +217,15 @@ def read_features(folder: Path, card: dict[str, Any], train: Interactions) -> Fe
     if "fields" not in card:
         return None
     try:
-        arrays, table = load_arrays(folder / OF_FIELDS[0]), pl.read_parquet(folder / OF_FIELDS[1])
+        arrays, table = load_arrays(folder / OF_FIELDS[0]), _table(folder / OF_FIELDS[1])
         return features_from(card["fields"], table, arrays, train.users, train.items)
     except (SafetensorError, pl.exceptions.PolarsError, KeyError, TypeError) as error:
         raise ArtefactError(f"{folder} cannot be read ({error}); the run must be made or copied anew") from error
+
+
+def _table(path: Path) -> pl.DataFrame:
+    """A Parquet file, whose path is no pattern and names no columns."""
+    return pl.read_parquet(path, glob=False, hive_partitioning=False)
 
 
 def _check(path: Path, facts: dict[str, Any]) -> None:

@@ -139,11 +139,30 @@ class Experiment:
         """
         return cls.of(read_toml(path))
 
+    def with_data(self, data: Any) -> tuple[Experiment, Any]:
+        """The experiment and its data in memory; a path is none, but where its source lies now."""
+        if not isinstance(data, str | Path):
+            return self, data
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, source=str(data))), None
+
     def _check_measures(self) -> None:
         find_metric(self.metric, self.task)
         for code in self.evaluation.protocol:
-            if code != self.task:
-                find_protocol(code)
+            self.check_protocol(code)
+
+    def check_protocol(self, code: str) -> None:
+        """Refuse a protocol by which the model cannot be measured.
+
+        Raises:
+            ConfigError: there is no such protocol, or it ranks and the rows are labelled.
+        """
+        if code == self.task:
+            return
+        find_protocol(code)
+        if self.data.label is not None:
+            raise ConfigError(
+                f"protocol {code!r} ranks, and labelled rows are measured row by row; use {self.task!r} or leave it out"
+            )
 
     @property
     def task(self) -> Literal["ranking", "rating", "label", "target"]:

@@ -54,7 +54,7 @@ class Explanation:
 
     Attributes:
         item, title: the item that is explained.
-        score: what it was ranked by.
+        score: what it was ranked by; of an item of the user's own history the score without it there.
         way: how the user came in: ``known user``, ``unknown user``, ``from the history``, ``folded in by one solve``,
             ``fitted user vector`` or ``popular``.
         method: what the weights are, one of ``METHODS``.

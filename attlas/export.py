@@ -85,7 +85,7 @@ def _counted(blocks: Iterator[pl.DataFrame]) -> Iterator[tuple[int, pl.DataFrame
 
 
 def _join(staged: Path, path: Path) -> None:
-    parts = pl.scan_parquet(staged / "*.parquet")
+    parts = pl.scan_parquet(sorted(staged.glob("*.parquet")), glob=False, hive_partitioning=False)
     sinks: dict[str, Callable[[Path], None]] = {
         ".parquet": parts.sink_parquet,
         ".csv": parts.sink_csv,

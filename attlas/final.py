@@ -45,7 +45,7 @@ def fit_final(run: str | Path, *, data: Any = None, out: str | Path | None = Non
     if "final" in card:
         raise ArtefactError(f"{run} was trained on all rows already, after {card['final']['of']}; there is nothing to add")
     refuse_in_use(folder)
-    experiment = _moved(Experiment.of(card["experiment"]), data)
+    experiment, data = Experiment.of(card["experiment"]).with_data(data)
     split, rows = _everything(experiment.data, data, tell)
     refuse_other_data(split, card, run)
     valid = card["training"]["valid"]
@@ -65,26 +65,23 @@ def final_folder(run: Path) -> Path:
 def resume_final(folder: Path, *, data: Any, tell: Teller) -> Recommender:
     """Go on with a final fit that was begun in a folder.
 
+    Args:
+        data: where the data are now, or the data; None means where they were.
+
     Raises:
         ArtefactError: the data have changed since.
     """
     begun = recall(folder)
     assert begun.final is not None
-    split, rows = _everything(begun.experiment.data, data, tell)
+    experiment, data = begun.experiment.with_data(data)
+    split, rows = _everything(experiment.data, data, tell)
     if rows.fingerprint != begun.fingerprint:
         raise ArtefactError(f"the training data are not those that the fit in {folder} was begun with; fit anew")
-    return kept(folder, _finish(_trial(begun.experiment, split, rows, folder, tell), begun.final))
-
-
-def _moved(experiment: Experiment, data: Any) -> Experiment:
-    if not isinstance(data, str | Path):
-        return experiment
-    return dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, source=str(data)))
+    return kept(folder, _finish(_trial(experiment, split, rows, folder, tell), begun.final))
 
 
 def _everything(config: DataConfig, data: Any, tell: Teller) -> tuple[Split, Interactions | Examples]:
     """The split that the run was made with, and all rows."""
-    data = None if isinstance(data, str | Path) else data
     if data is None and not config.source:
         raise ConfigError("that run was made from data in memory, which attlas did not keep; pass them again as data")
     rows = None if config.label is not None else load_rows(config, data)

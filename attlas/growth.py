@@ -6,6 +6,7 @@ the mean of the known ones; those of a table that only histories are read throug
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from attlas.data.encoding import of_newcomers
 from attlas.data.fields import Features
 from attlas.data.inputs import Sizes
+from attlas.data.interactions import Interactions
 from attlas.data.vocabulary import Vocabulary
 from attlas.errors import ConfigError
 from attlas.models.protocol import asked_by
@@ -67,8 +69,9 @@ def read_by_index(model: Any) -> frozenset[str]:
     return frozenset().union(*(names for side, names in sides if side in asked_by(model)))
 
 
+@functools.cache
 def by_side(kind: Any, config: Any) -> tuple[frozenset[str], frozenset[str]]:
-    """The names of the weights with a row per user, and of those with one per item, of a class of models."""
+    """The names of the weights with a row per user, and of those with one per item, of a class of models; tried once."""
     with torch.random.fork_rng(devices=[]):
         plain, more_users, more_items = (
             {name: tuple(tensor.shape) for name, tensor in kind(sizes, config).state_dict().items()}
@@ -129,6 +132,24 @@ def grown_features(features: Features, users: Vocabulary, items: Vocabulary) -> 
     return made
 
 
+def own_features(features: Features, rows: Interactions) -> Features:
+    """The fields in which whoever has one of the rows is a category of their own, also if training had not seen them.
+
+    Args:
+        features: with all users and items of the rows.
+        rows: the new ones.
+    """
+    changed: dict[str, Any] = {} if features.is_seen is None else {"is_seen": features.is_seen.copy()}
+    for role, index in (("user", np.unique(rows.user)), ("item", np.unique(rows.item))):
+        own = features.first[features.places(role)[0]] + index  # type: ignore[arg-type]
+        table = getattr(features, f"{role}_index").copy()
+        table[index, 0] = own
+        changed[f"{role}_index"] = table
+        if "is_seen" in changed:
+            changed["is_seen"][own] = True
+    return replace(features, **changed)
+
+
 def rows_of_users(model: nn.Module, features: Features | None, user: np.ndarray) -> dict[str, Tensor]:
     """Which rows of which weights are the given users' own, by the name of the weight."""
     return _own_rows(model, features, user, "user")
@@ -140,11 +161,11 @@ def rows_of_items(model: nn.Module, features: Features | None, item: np.ndarray)
 
 
 def _own_rows(model: Any, features: Features | None, index: np.ndarray, side: str) -> dict[str, Tensor]:
-    learned = dict(model.named_parameters())
+    names = by_side(type(model), model.config)[("user", "item").index(side)]
+    learned = {name: weight for name, weight in model.named_parameters() if name in names}
     if "fields" in asked_by(model):
         assert features is not None
         row = torch.from_numpy(getattr(features, f"{side}_index")[index, 0])
         count = int(features.first[-1])
         return {name: row for name, weight in learned.items() if weight.ndim == 2 and len(weight) == count}
-    names = by_side(type(model), model.config)[("user", "item").index(side)]
-    return {name: torch.from_numpy(index) for name in names & learned.keys()}
+    return {name: torch.from_numpy(index) for name in learned}

@@ -38,7 +38,7 @@ class Recommender:
         inputs: what its inputs are gathered from.
         card: what is known of the run; JSON can hold it.
         seen: further interactions whose items are not recommended, for instance those held out.
-        reports: what evaluation found, one per protocol; empty for a run that was loaded or is final, whose card has numbers.
+        reports: what evaluation found, one per protocol; empty for a run that was loaded or updated or is final: see its card.
         budget: bytes that one answer may build at a time.
     """
 
@@ -63,11 +63,12 @@ class Recommender:
         """What evaluation found under the first protocol.
 
         Raises:
-            ConfigError: the run was loaded, or is a final one; its numbers are in ``card["reports"]``.
+            ConfigError: the run was loaded or updated, or is a final one; its numbers are in ``card["reports"]``.
         """
         if not self.reports:
             raise ConfigError(
-                "a loaded or final run has no per-user values; its numbers are in card['reports']: or evaluate it anew"
+                "a loaded, updated or final run has no per-user values; its numbers are in card['reports']; a loaded one "
+                "can be evaluated anew"
             )
         return self.reports[0]
 
@@ -266,7 +267,7 @@ class Recommender:
         """Write a run folder: whole, or not at all.
 
         Raises:
-            ArtefactError: the folder is in use and ``overwrite`` is not set, or it cannot be written to.
+            ArtefactError: the folder is in use and ``overwrite`` is not set, holds anything but a run, or cannot be written to.
         """
         return artefact.write_anew(Path(folder), self.write_into, overwrite=overwrite)
 
@@ -289,9 +290,11 @@ def load(folder: str | Path, *, device: str = "cpu", budget: int = DEFAULT_BUDGE
     settings = card["model"]["config"]
     chosen: Any = model_class(name)
     inputs = Inputs(train, device=device, features=artefact.read_features(Path(folder), card, train))
-    model = chosen(inputs.sizes, build(chosen.Config, settings, where="model"))
     try:
+        model = chosen(inputs.sizes, build(chosen.Config, settings, where="model"))
         model.load_state_dict(weights)
+    except ConfigError as error:
+        raise ArtefactError(f"{folder} was written by another attlas: {error}; install the attlas that wrote it") from error
     except RuntimeError as error:
         raise ArtefactError(f"{folder} holds weights of another shape than its {name}; the run must be made anew") from error
     return Recommender(model.to(inputs.device).eval(), inputs, card=card, seen=seen, budget=budget)

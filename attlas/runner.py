@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attlas.artefact import MANIFEST, write_anew
+from attlas.artefact import MANIFEST, refuse_replacing, write_anew
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError
 from attlas.evaluation.metrics import BY_ROW
-from attlas.evaluation.protocols import find_protocol, with_full
+from attlas.evaluation.protocols import with_full
 from attlas.evaluation.report import Report, RowReport
 from attlas.experiment import Experiment, recall, remember
 from attlas.final import resume_final
@@ -33,7 +32,7 @@ def run(
     """Run one experiment; with ``out``, into a run folder that a kill at any moment leaves resumable.
 
     Args:
-        data: a Split, Interactions or a frame, instead of ``[data] source``.
+        data: a Split, Interactions, Examples, a frame or a path, instead of ``[data] source``.
         resume: go on with the fit that was begun in ``out``, with the settings noted there.
         tell: who hears about it; None tells a terminal.
 
@@ -41,8 +40,7 @@ def run(
         ArtefactError: the folder is in use, or holds nothing to resume, or the data have changed since.
         TooLarge: fitting is predicted to exceed the memory it was given.
     """
-    tell = tell or default_teller()
-    folder = Path(out) if out else None
+    tell, folder = tell or default_teller(), Path(out) if out else None
     if resume:
         if folder is None:
             raise ConfigError("resume goes on in a run folder; name it: out='runs/delf'")
@@ -55,6 +53,7 @@ def run(
         experiment = begun.experiment
     elif folder:
         refuse_in_use(folder)
+    experiment, data = experiment.with_data(data)
     split, said = load_split(experiment.data, data)
     for sentence in said:
         tell.say(sentence)
@@ -90,7 +89,8 @@ def fit(
         config: the model's own settings, such as ``{"embedding_dim": 32}``.
         solver: how it is trained, such as ``{"learning_rate": 0.002, "negatives": 8}``.
         out: a run folder; without it nothing is written.
-        resume: go on with the fit that was begun in ``out``.
+        resume: go on with the fit that was begun in ``out``, with the model and the settings noted there, not with those given
+            here; other rows than those it was begun with are refused. What is finished is loaded.
         split: how to hold out: a code of ``attlas.split``.
         training: epochs, patience, metric, refit, seed, device, memory or start; see ``TrainingConfig``.
 
@@ -106,7 +106,7 @@ def fit(
         "solver": dict(solver or {}),
         "training": training,
     }
-    return run(Experiment.of(tables), data=None if is_path else data, out=out, resume=resume)
+    return run(Experiment.of(tables), data=data if resume or not is_path else None, out=out, resume=resume)
 
 
 def update_run(
@@ -122,13 +122,14 @@ def update_run(
         columns: what differs from how the first rows were read.
 
     Raises:
-        ArtefactError: no whole run, or ``out`` is in use.
+        ArtefactError: no whole run, ``out`` is in use, or what would be replaced is more than a run.
         DataError: no row came, or what came cannot be understood.
         ConfigError: there is no such setting, or the model cannot take the rows in.
     """
-    before, folder = load(folder), Path(folder)
+    before, folder, place = load(folder), Path(folder), Path(out or folder)
     if out is not None:
-        refuse_in_use(Path(out))
+        refuse_in_use(place)
+    refuse_replacing(place)  # before anything is computed
     updated = before.update(events, tell=tell, **columns)
 
     def write(staged: Path) -> None:
@@ -137,7 +138,7 @@ def update_run(
                 shutil.copy2(folder / name, staged / name)
         updated.write_into(staged)
 
-    write_anew(Path(out) if out else folder, write, overwrite=out is None)
+    write_anew(place, write, overwrite=out is None)
     return updated
 
 
@@ -164,18 +165,15 @@ def evaluate_run(
     """
     recommender = load(folder)
     _refuse_learned(recommender, folder)
-    experiment = Experiment.of(recommender.card["experiment"])
-    is_path = isinstance(data, str | Path)
-    config = dataclasses.replace(experiment.data, source=str(data)) if is_path else experiment.data
-    split, _ = load_split(config, None if is_path else data)
+    experiment, data = Experiment.of(recommender.card["experiment"]).with_data(data)
+    split, _ = load_split(experiment.data, data)
     refuse_other_data(split, recommender.card, Path(folder))
     task = experiment.task
     codes = with_full(protocols) or ["full" if task == "ranking" else task]
     for code in codes:
         if code in BY_ROW and code != task:
             raise ConfigError(f"protocol {code!r} does not measure {folder}; use {'full' if task == 'ranking' else task!r}")
-        if code != task:
-            find_protocol(code)
+        experiment.check_protocol(code)
     beyond, tell = experiment.evaluation.beyond, tell or Teller()
     return [measure(recommender.scorer, split, code, tuple(k), tell, beyond=beyond) for code in codes]
 

@@ -23,7 +23,7 @@ from attlas.data.inputs import Inputs, Sizes
 from attlas.data.interactions import Interactions
 from attlas.errors import ConfigError
 from attlas.frozen import Pairs, against_others, blocks, fit_rows
-from attlas.growth import grown_features, grown_model, rows_of_items, rows_of_users
+from attlas.growth import grown_features, grown_model, own_features, rows_of_items, rows_of_users
 from attlas.memory import refuse_too_large
 from attlas.models.protocol import Admitting, Sized, Updatable, asked_by, task_of
 from attlas.scoring import PAIR_BYTES, Scorer
@@ -106,10 +106,10 @@ def updated(
         known = end_to_end(known, seen.take(is_late))
     arrivals = joined(known, came, repeat=settings.get("repeat", "count"))
     users, items = arrivals.data.users, arrivals.data.items
-    grown = None if features is None else grown_features(features, users, items)
-    data = Inputs(arrivals.data, device=scorer.inputs.device, features=grown)
     unlearned = Interactions(users, items, seen.user[is_late], seen.item[is_late])
     new = end_to_end(unlearned, Interactions(users, items, arrivals.new.user, arrivals.new.item))
+    grown = None if features is None else own_features(grown_features(features, users, items), new)
+    data = Inputs(arrivals.data, device=scorer.inputs.device, features=grown)
     solver, seed = tables.get("solver", {}), tables.get("training", {}).get("seed", 1)
     taken = take_in(scorer, data, new, solver=solver, seed=seed, tell=tell)
     told = told_of(arrivals, scorer.train, taken)

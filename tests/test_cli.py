@@ -60,7 +60,7 @@ MISTAKES = {
     "an impossible number of epochs": ("fit --data {csv} --model delf --epochs 0", r"\[training\] epochs = 0 does not fit"),
     "epochs in words": ("fit --data {csv} --model delf --epochs many", r"--epochs.*; see .*attlas fit --help"),
     "a folder in use": ("fit --data {csv} --model ease --out {run}", "is not empty; choose another --out, or delete it"),
-    "resume with settings": ("fit --resume {run} --epochs 3", "--resume takes the settings noted in the run; give it alone"),
+    "resume with settings": ("fit --resume {run} --epochs 3", "--resume takes the settings noted in the run; only --data goes"),
     "resume where nothing began": (
         "fit --resume {new}",
         "holds no fit to resume; begin one with: attlas fit --data FILE --out",

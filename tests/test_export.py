@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,18 @@ def test_users_with_nothing_left_to_recommend_are_left_out_of_the_file(
 def test_the_folder_is_made_and_nothing_else_is_left_in_it(recommender: attlas.Recommender, tmp_path: Path) -> None:
     export_recommendations(recommender, ["m3"], 2, tmp_path / "new" / "recs.csv")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["recs.csv"]
+
+
+@EVERY_KIND
+def test_a_file_with_signs_of_a_pattern_in_its_path_is_written(
+    kind: str, recommender: attlas.Recommender, tmp_path: Path
+) -> None:
+    path = tmp_path / "model=ease [1]" / f"recs[2].{kind}"
+    rows = export_recommendations(recommender, None, 2, path)
+    found = READERS[kind](io.BytesIO(path.read_bytes()))
+    assert rows == found.height == 160
+    assert found.columns == recommender.recommend(["m3"]).columns
+    assert found["user"].to_list() == [user for user in recommender.users.ids for _ in range(2)]
 
 
 def test_one_user_may_be_written_without_a_list(recommender: attlas.Recommender, tmp_path: Path) -> None:

@@ -141,6 +141,24 @@ def test_who_stands_in_the_test_part_alone_is_unknown_to_answers_and_to_reasons(
     assert made.explain("u3", "i3", **asked).way == "known user"
 
 
+def test_whoever_stands_in_the_test_part_alone_gets_a_row_of_their_own_by_an_update_and_the_unknown_keep_theirs():
+    held_out = frame(60).with_columns(
+        user=pl.lit("late"), item=pl.when(pl.col("item") == "i9").then(pl.lit("only")).otherwise(pl.col("item"))
+    )
+    train, test = read_parts([frame(600), held_out], LAYOUT)
+    made = fit(Split(train, None, test, "given"), "fm", config=TINY["fm"], **{**QUICK, "epochs": 1})
+    after = made.update([("late", "i1"), ("late", "only")], positive="")
+    unknown, learned = torch.from_numpy(made.inputs.features.unknown), dict(after.model.named_parameters())
+    for name in ("factors.weight", "factors.vector"):
+        assert torch.equal(learned[name][unknown], made.model.get_parameter(name)[unknown])
+    asked: dict[str, Any] = {"k": 11, "exclude_seen": False, "unknown": "learned", "context": {"hour": 1}}
+    mine, theirs = (one.recommend(["who"], **asked).filter(pl.col("item") != "only").sort("item") for one in (made, after))
+    np.testing.assert_allclose(mine["score"], theirs["score"], rtol=1e-5)
+    assert after.recommend(["late"], **asked)["way"][0].startswith("known user")
+    only = int(after.items.index_of(["only"])[0])
+    assert after.inputs.features.said(after.inputs.features.pairs(*torch.tensor([[0], [only]])).index[0].tolist())[1] == "only"
+
+
 def test_a_context_that_is_not_there_is_refused(made):
     with pytest.raises(ConfigError, match="context 'hours' is no field of the context; did you mean 'hour'"):
         made.recommend(["u3"], context={"hours": 1})
@@ -171,6 +189,8 @@ def test_given_parts_are_found_and_fitted_and_measured_again(libfm, tmp_path):
     assert again.values == finished.report.values
     with pytest.raises(ConfigError, match=r"protocol 'target' does not measure .*; use 'label'"):
         evaluate_run(tmp_path / "run", protocols=["target"])
+    with pytest.raises(ConfigError, match="protocol 'full' ranks, and labelled rows are measured row by row; use 'label'"):
+        evaluate_run(tmp_path / "run", protocols=["full"])
 
 
 def tables() -> dict[str, Any]:
@@ -213,6 +233,10 @@ def test_refit_learns_from_validation_too(rows):
             "objective = 'bpr' is for interactions; labelled rows take logistic or squared",
         ),
         ({"model": {"name": "fm"}, "solver": {"objective": "squared"}}, "learns from labelled rows; name their column"),
+        (
+            {"data": {"label": "label"}, "model": {"name": "fm"}, "evaluation": {"protocol": ["label", "full"]}},
+            "protocol 'full' ranks, and labelled rows are measured row by row; use 'label' or leave it out",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused_before_anything_is_read(settings, problem):

@@ -8,9 +8,12 @@ import pytest
 import torch
 
 import attlas
+from attlas.data.inputs import Inputs
 from attlas.data.labelled import Layout, read_examples
 from attlas.errors import ConfigError, DataError, UnknownId
+from attlas.growth import rows_of_users
 from attlas.guests import receive
+from attlas.models.nfm import NFM
 from attlas.runner import fit
 from attlas.strangers import one_row, score_strangers
 from tests.toy import chosen_by, fitted
@@ -246,6 +249,13 @@ def test_the_command_line_says_what_is_known_of_a_stranger(made, tmp_path, comma
     assert (why.json["way"], why.json["method"], why.json["unknown"]) == ("unknown user", "pairs", ["hour", "age"])
     wrong = command("recommend", run, "--feature", "taste")
     assert "--feature 'taste' does not fit; write FIELD=CATEGORY" in wrong.err
+
+
+def test_a_layer_as_wide_as_there_are_features_is_no_table_of_them():
+    inputs = Inputs(chosen_by([[0, 1], [1, 2], [0]], 4))  # 3 + 1 features of users and 4 + 1 of items
+    model = NFM(inputs.sizes, NFM.Config(embedding_dim=2, layers=(9,)))
+    assert len(model.layers[0].weight) == len(model.factors.weight) == 9
+    assert set(rows_of_users(model, inputs.features, np.array([0]))) == {"factors.vector", "factors.weight"}
 
 
 def test_a_run_on_labelled_rows_takes_in_the_positive_ones(made):

@@ -365,6 +365,12 @@ def test_a_loaded_run_answers_and_hides_as_the_saved_one_did(run):
     assert load(run).card["model"] == fitted("ease").card["model"]
 
 
+@pytest.mark.parametrize("name", ["ease [v2]", "what?", "a*b", "model=ease"])
+def test_a_run_in_a_folder_with_signs_of_a_pattern_is_loaded(name, tmp_path):
+    saved = fitted("ease").save(tmp_path / name)
+    assert load(saved).recommend(["u3"], k=3).equals(fitted("ease").recommend(["u3"], k=3))
+
+
 def test_titles_and_whole_number_ids_survive(tmp_path):
     train = Interactions.of([1, 1, 2, 2], [7, 8, 8, 9]).with_items(pl.DataFrame({"title": ["A", "B", "C"]}))
     saved = fit(Split(train, None, dataclasses.replace(train.take([0]), item=np.array([2])), "by-hand"), "popularity")
@@ -376,8 +382,9 @@ def test_titles_and_whole_number_ids_survive(tmp_path):
 def test_a_loaded_run_has_its_numbers_on_its_card_and_says_so(run):
     loaded = load(run)
     assert loaded.card["reports"] == fitted("ease").card["reports"]
-    with pytest.raises(ConfigError, match=r"its numbers are in card\['reports'\]"):
-        _ = loaded.report
+    for one in (loaded, loaded.update([("u0", "i1")])):
+        with pytest.raises(ConfigError, match=r"a loaded, updated or final run .*; its numbers are in card\['reports'\]"):
+            _ = one.report
 
 
 def reseal(run: Path, **changes) -> None:
@@ -448,6 +455,12 @@ def test_a_run_of_a_model_that_is_not_known_is_refused(run):
         load(run)
 
 
+def test_a_run_with_a_setting_that_is_not_known_is_of_another_version(run):
+    reseal(run, model={"name": "ease", "config": {"penalty": 3.0}})
+    with pytest.raises(ArtefactError, match=r"was written by another attlas: \[model\] has no setting 'penalty'.*; install"):
+        load(run)
+
+
 def test_weights_of_another_shape_are_refused(tmp_path):
     ease, train = fitted("ease"), fitted("ease").inputs.train
     artefact.write(tmp_path / "run", ease.card, {"weight_II": torch.zeros(3, 3)}, train, train)
@@ -477,6 +490,67 @@ def test_a_folder_in_use_is_not_written_over_unless_on_purpose(run):
     fitted("popularity").save(run, overwrite=True)
     assert load(run).card["model"]["name"] == "popularity"
     assert [path.name for path in run.parent.iterdir()] == ["run"]
+
+
+def test_a_folder_that_holds_anything_but_a_run_is_never_written_over(run):
+    (run / "thesis.txt").write_text("years of work")
+    with pytest.raises(ArtefactError, match=r"run holds thesis\.txt, which is no part of a run and would be lost; move it"):
+        fitted("popularity").save(run, overwrite=True)
+    assert (run / "thesis.txt").read_text() == "years of work"
+    assert load(run).card["model"]["name"] == "ease"
+
+
+def test_what_a_fit_leaves_beside_a_run_goes_with_it(run):
+    for name in (".experiment.json.part", ".tmpAbC", "experiment.json", "fit.checkpoint", "metrics.jsonl"):
+        (run / name).touch()
+    fitted("popularity").save(run, overwrite=True)
+    assert {path.name for path in run.iterdir()} == {"run.json", *artefact.FILES}
+
+
+@pytest.mark.parametrize("name", [".", "../run", "whole"])
+def test_a_run_is_not_saved_over_the_folder_one_stands_in(name, run, monkeypatch):
+    monkeypatch.chdir(run)
+    with pytest.raises(ArtefactError, match="is where you stand, and it would be replaced; leave it first"):
+        fitted("popularity").save(run if name == "whole" else name, overwrite=True)
+    assert load(run).card["model"]["name"] == "ease"
+
+
+def test_a_run_that_a_kill_left_aside_is_found_again(run):
+    run.rename(run.with_name(".run.old"))  # what a kill between the two moves leaves
+    assert load(run).card["model"]["name"] == "ease"
+    assert [path.name for path in run.parent.iterdir()] == ["run"]
+
+
+def test_a_run_that_a_kill_left_aside_is_in_use(run):
+    run.rename(run.with_name(".run.old"))
+    with pytest.raises(ArtefactError, match="is not empty; choose another folder or overwrite it on purpose"):
+        fitted("popularity").save(run)
+    assert load(run).card["model"]["name"] == "ease"
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError("busy")])
+@pytest.mark.parametrize("target", ["run", ".run.old"])
+def test_stopped_at_either_move_the_old_run_is_where_it_was(run, target, stop, monkeypatch):
+    rename = Path.rename
+
+    def stopping(self, where):
+        if Path(where).name == target and self.name != ".run.old":
+            raise stop
+        return rename(self, where)
+
+    monkeypatch.setattr(Path, "rename", stopping)
+    with pytest.raises((KeyboardInterrupt, ArtefactError)):
+        fitted("popularity").save(run, overwrite=True)
+    monkeypatch.undo()
+    assert load(run).card["model"]["name"] == "ease"
+    assert [path.name for path in run.parent.iterdir()] == ["run"]
+
+
+def test_a_link_to_a_run_is_written_through(run, tmp_path):
+    (tmp_path / "latest").symlink_to(run)
+    fitted("popularity").save(tmp_path / "latest", overwrite=True)
+    assert load(run).card["model"]["name"] == "popularity"
+    assert (tmp_path / "latest").is_symlink()
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):

@@ -303,6 +303,30 @@ def test_resume_goes_on_with_the_settings_that_are_noted(begun: Path, parts: Spl
     assert all(tensor.equal(straight.model.state_dict()[name]) for name, tensor in made.model.state_dict().items())
 
 
+@pytest.mark.parametrize("how", ["fit", "command"])
+def test_a_fit_whose_file_was_moved_is_resumed_from_where_it_is_now(
+    how: str, club_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any
+) -> None:
+    def stop(self: Any) -> None:
+        raise Stopped
+
+    first, moved, folder = tmp_path / "first.csv", tmp_path / "moved.csv", tmp_path / "run"
+    first.write_bytes((club_files / "ratings.csv").read_bytes())
+    with monkeypatch.context() as patch:
+        patch.setattr("attlas.trial.Trial.finish", stop)
+        with pytest.raises(Stopped):
+            fit(first, "ease", out=folder)
+    first.rename(moved)
+    if how == "fit":
+        fit(moved, "popularity", out=folder, resume=True)
+    else:
+        said = command("fit", "--resume", folder, "--data", moved)
+        assert said.code == 0, said.err
+    card = attlas.load(folder).card
+    assert (card["model"]["name"], card["experiment"]["data"]["source"]) == ("ease", str(moved))
+    assert evaluate_run(folder)[0].mean("ndcg@10") == pytest.approx(card["reports"][0]["means"]["ndcg@10"])
+
+
 def test_resume_refuses_data_that_have_changed(begun: Path, club: Any) -> None:
     fewer = club.interactions.take(np.arange(899))
     with pytest.raises(ArtefactError, match=r"the training data are not those that the fit in .* was begun with; fit anew"):

@@ -321,6 +321,24 @@ def test_an_update_that_fails_or_is_stopped_leaves_the_run_and_nothing_beside_it
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "run"]
 
 
+def test_what_else_lies_in_a_run_is_not_lost_by_an_update_in_its_place(run, tmp_path):
+    (run / "recs.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ArtefactError, match=r"run holds recs\.parquet, which is no part of a run and would be lost"):
+        update_run(run, written(tmp_path, LIKED))
+    assert (run / "recs.parquet").is_file()
+    assert len(load(run).users) == 16
+
+
+@pytest.mark.parametrize("name", [".", "whole"])
+def test_a_run_is_not_replaced_under_whoever_stands_in_it(name, run, tmp_path, monkeypatch, command):
+    table, before = written(tmp_path, LIKED), {path.name: path.read_bytes() for path in run.iterdir()}
+    monkeypatch.chdir(run)
+    said = command("update", run if name == "whole" else name, "--data", table)
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1), said
+    assert "is where you stand" in said.err
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -159,11 +159,24 @@ def test_explain_draws_a_page_where_one_is_asked_for(runs: Path, command: Callab
 
 def test_faithfulness_of_two_runs_is_a_sentence_each_and_a_file(runs: Path, command: Callable, tmp_path: Path) -> None:
     words = ("explain", runs / "ease", runs / "delf", "--faithfulness", "--users", "6")
-    said = command(*words, "--out", tmp_path / "found.json", "--json")
+    said = command(*words, "--out", tmp_path / "new" / "found.json", "--json")
     assert [report["model"] for report in said.json] == ["ease", "delf"]
-    assert json.loads((tmp_path / "found.json").read_text()) == said.json
+    assert json.loads((tmp_path / "new" / "found.json").read_text()) == said.json
     told = command(*words).out
     assert all(report["sentence"] in told for report in said.json)
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [("", "is a folder; name a file in it, such as --out"), ("file/found.json", "is no folder that may be written to")],
+)
+def test_faithfulness_that_could_not_be_kept_is_not_measured(
+    place: str, message: str, runs: Path, command: Callable, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    said = command("explain", runs / "ease", "--faithfulness", "--out", tmp_path / place)
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1), said
+    assert message in said.err
 
 
 def test_models_lists_every_model_and_one_in_full(command: Callable) -> None:

@@ -33,8 +33,8 @@ def fit_from_options(
         Interrupted: Ctrl-C; the message says how to go on.
     """
     given = [name for table in options.values() for name, value in table.items() if value is not None]
-    if resume and (config or out or final or settings or given):
-        raise ConfigError("--resume takes the settings noted in the run; give it alone")
+    if resume and (config or out or final or settings or given not in ([], ["source"])):
+        raise ConfigError("--resume takes the settings noted in the run; only --data goes with it")
     if final and (config or settings or given not in ([], ["source"])):
         raise ConfigError("--final takes the settings noted in the run; only --data and --out go with it")
     folder = resume or out or (final_folder(final) if final else None)
@@ -44,7 +44,8 @@ def fit_from_options(
             tell.say(f"the final model is in {folder}")
         else:
             experiment = recall(resume).experiment if resume else Experiment.of(merged(config, options, settings))
-            card = run(experiment, out=folder, resume=resume is not None, tell=tell).card
+            moved = options["data"]["source"] if resume else None
+            card = run(experiment, data=moved, out=folder, resume=resume is not None, tell=tell).card
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; {_kept(folder)}") from None
     if folder is None:

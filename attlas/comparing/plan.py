@@ -104,7 +104,7 @@ class CompareConfig:
 
     def words(self) -> str:
         """What every model was given, for people."""
-        share = "" if self.budget is None else f" within an equal share of {self.budget}"
+        share = "" if self.budget is None else f" within an equal share of what those before it left of {self.budget}"
         trials = "1 trial" if self.trials == 1 else f"up to {self.trials} trials"
         return f"{trials}{share}, {self.seeds} {'seed' if self.seeds == 1 else 'seeds'}"
 

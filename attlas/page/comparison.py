@@ -76,7 +76,7 @@ def _introduction(comparison: Comparison) -> list[str]:
     many, done = len(comparison.contenders), "predicted" if comparison.by_rows else "ranked"
     return [
         chosen(comparison),
-        f"{many} models were compared on one split, each with the same budget for its search ({comparison.budget}). Settings "
+        f"{many} models were compared on one split, each within this budget: {comparison.budget}. Settings "
         f"were chosen on the validation part alone; the test part was {done} once per seed, with the settings that won. "
         f"Audit: {tally(comparison)}.",
     ]

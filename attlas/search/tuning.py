@@ -47,7 +47,7 @@ def tune(
     """Search for the settings under which a model does best on the validation part; the test part is never seen.
 
     Args:
-        data: the path of a table or of a folder of given files, Interactions, a Split, or a frame.
+        data: the path of a table or of a folder of given files, Interactions, Examples, a Split, or a frame.
         model: one of ``attlas models``.
         config, solver: settings of the model and of its training to start from.
         fixed: settings that stay as they are, such as ``model.embedding_dim``.

@@ -53,7 +53,7 @@ def _listen(pipes: list[Connection], of: int, listener: Listener) -> None:
             assert isinstance(pipe, Connection)
             try:
                 said = pipe.recv()
-            except (EOFError, ConnectionResetError):
+            except (EOFError, OSError):  # its speaker has ended, or was killed within a sentence
                 open_pipes.remove(pipe)
                 continue
             if isinstance(said, BaseException):

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from attlas.errors import ArtefactError
 from attlas.telling import Bar, Teller
 from attlas.training.checkpoint import Checkpoint, write_whole
 from attlas.training.fit import Moment
@@ -54,7 +55,11 @@ class Journal:
         write_whole(self.path, "".join(f"{line}\n" for line in kept).encode())
 
     def __call__(self, epoch: int, loss: float) -> None:
-        """Note one finished epoch."""
+        """Note one finished epoch.
+
+        Raises:
+            ArtefactError: the line cannot be written, for instance since the disk is full.
+        """
         seconds, self.began = time.perf_counter() - self.began, time.perf_counter()
         row: dict[str, Any] = {"stage": self.stage, "epoch": epoch, "loss": None if math.isnan(loss) else loss}
         said = f"{self.stage} epoch {epoch}" + ("" if math.isnan(loss) else f"  loss {loss:.4f}")
@@ -67,8 +72,15 @@ class Journal:
         row |= {"seconds": round(seconds, 3), "pairs": self.view.pairs}
         self.tell.say(f"{said}  {seconds:.1f} s")
         if self.path:
-            with self.path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            _append(self.path, json.dumps(row) + "\n")
+
+
+def _append(path: Path, line: str) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line)
+    except OSError as error:
+        raise ArtefactError(f"could not write {path}: {error}; epochs up to the last checkpoint are kept") from error
 
 
 class Epoch(NamedTuple):

@@ -85,6 +85,18 @@ def test_the_leading_metric_is_noted_as_what_it_is(model: str, metric: str) -> N
     assert Plan.of({"compare": {"models": (model,)}}).to_dict()["compare"]["metric"] == metric
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "up to 20 trials, 3 seeds"),
+        ({"trials": 1, "seeds": 1}, "1 trial, 1 seed"),
+        ({"budget": "10m"}, "up to 20 trials within an equal share of what those before it left of 10m, 3 seeds"),
+    ],
+)
+def test_the_words_of_a_budget_say_how_it_is_shared(settings: dict, said: str) -> None:
+    assert Plan.of({"compare": settings}).compare.words() == said
+
+
 def test_models_of_ratings_are_held_against_biases_and_biased_mf_by_their_error() -> None:
     plan = Plan.of(
         {"compare": {"models": ("aimf",)}, "contenders": {"printed": {"model": {"name": "aimf", "value": "literal"}}}}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import struct
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import optuna
 import pytest
@@ -17,6 +19,7 @@ from attlas.errors import AttlasError
 from attlas.experiment import Experiment
 from attlas.search.locks import claim
 from attlas.search.search import Searched, search
+from attlas.search.workers import _listen
 from attlas.telling import Teller
 from tests.search.poisoned import Poisoned
 
@@ -114,3 +117,16 @@ def test_nobody_else_looks_for_work_while_a_trial_begins_or_ends(
     search(Experiment.of({"model": {"name": "ease"}}), parts, folder=tmp_path, trials=3, tell=Teller())
     assert sum(is_held) >= 3
     assert all(is_held) or deed == "get_all_trials"  # finished trials may be read at any time
+
+
+def test_half_a_sentence_of_a_killed_worker_is_left_unheard_and_others_are_heard() -> None:
+    (heard, spoken), (other_heard, other_spoken) = (multiprocessing.Pipe(duplex=False) for _ in range(2))
+    os.write(spoken.fileno(), struct.pack("!i", 100) + b"half of it")
+    other_spoken.send((3, "epoch 1"))
+    spoken.close()
+    other_spoken.close()
+    listener = Mock()
+    _listen([heard, other_heard], 1, listener)
+    listener.note.assert_called_once_with(3, "epoch 1")
+    heard.close()
+    other_heard.close()

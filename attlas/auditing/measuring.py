@@ -213,11 +213,16 @@ def most_users(split: Split, code: str) -> int:
 
 
 def affordable(split: Split, code: str) -> Split:
-    """The split, or where ranking all its users would cost too much, with the test rows of some users drawn at random."""
+    """The split, or where ranking all its users would cost too much, with the test rows of some users drawn at random.
+
+    Every user has one turn, whoever else is there: with rows left out the same users are drawn, as far as they are left, so
+    that figures with and without compare.
+    """
     users, most = np.unique(split.test.user), most_users(split, code)
     if len(users) <= most:
         return split
-    drawn = np.random.default_rng(0).choice(users, most, replace=False)
+    turn_U = np.random.default_rng(0).permutation(len(split.test.users))
+    drawn = users[np.argsort(turn_U[users])[:most]]
     return _of_rows(split, np.isin(split.test.user, drawn))
 
 

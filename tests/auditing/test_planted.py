@@ -390,6 +390,12 @@ def test_a_fault_is_told_once() -> None:
     assert [finding.code for finding in trained_on_test()].count("trained-on-test") == 1
 
 
+def test_delf_that_sums_its_histories_by_its_settings_has_no_attention_to_collapse() -> None:
+    found = {finding.code for finding in audited("delf", clean(), config={**DELF, "pooling": "sum"})}
+    assert "popularity-lists" in found
+    assert not {"collapsed-attention", "attention-entropy"} & found
+
+
 def test_pairs_that_validation_shares_with_the_test_part_are_not_the_fault_of_a_model_that_learned_from_both() -> None:
     split = clean()
     valid = together(split.valid, every(split.test, 10))

@@ -51,7 +51,7 @@ def column_suspicions(table: pl.DataFrame, columns: dict[str, str], *, has_repea
     roles = {name: role for role, name in columns.items()}
     text = {name: _text(table[name]) for name in table.columns}
     found = [finding for name in table.columns for finding in _of_column(text[name], name, roles.get(name))]
-    dull = {name for code, name, _ in found if code in ("constant-column", "all-distinct", "empty-column")}
+    dull = {name for code, name, _ in found if code in ("constant-column", "all-distinct", "key-column", "empty-column")}
     found += _of_ids(table, columns)
     copies = len(table) - table.n_unique() if has_repeats else 0
     if copies:
@@ -164,7 +164,7 @@ def _of_column(text: pl.Series, name: str, role: str | None) -> Iterator[tuple[s
             f"is the {role} or the {other} another column? Name it with --{role}",
         )
     elif role is None and _distinct(text) == len(text):
-        yield "all-distinct", name, f"column {name!r} has a new value in every row, as a key or text has; it is not read"
+        yield "key-column", name, f"column {name!r} has a new value in every row, as a key or text has; it is not read"
 
 
 def _of_ids(table: pl.DataFrame, columns: dict[str, str]) -> Iterator[tuple[str, str, str]]:

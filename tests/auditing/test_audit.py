@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 import attlas
@@ -66,6 +67,15 @@ def test_a_table_is_looked_at_as_it_was_written(tmp_path: Path) -> None:
     found = audit(tmp_path / "rows.csv")
     assert "copies" in codes(found)
     assert found.worst == "warning"
+
+
+def test_a_column_of_keys_that_nobody_reads_is_no_warning(tmp_path: Path) -> None:
+    rows = club().to_frame()
+    rows.with_columns(pl.int_range(len(rows)).alias("event")).write_csv(tmp_path / "rows.csv")
+    named = DataConfig(split="leave-last-out", user="user", item="item", time="time")
+    found = audit(tmp_path / "rows.csv", config=named)
+    assert "key-column" in codes(found)
+    assert found.worst == "info"
 
 
 def test_a_frame_is_read_like_a_table() -> None:

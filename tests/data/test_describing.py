@@ -112,7 +112,8 @@ SUSPECTS = {
     "empty-column": (PAIRS | {"shop": [None, None, "", "NA"]}, "column 'shop' is empty$"),
     "mostly-missing": (PAIRS | {"shop": [None, "", "NA", "x"]}, r"column 'shop' is empty in 75 % of the rows"),
     "constant-column": (PAIRS | {"shop": ["x"] * 4}, r"column 'shop' says 'x' in every row: it tells nothing"),
-    "all-distinct": (PAIRS | {"review": list("abcd")}, r"column 'review' has a new value in every row, .* it is not read"),
+    "all-distinct": ({"user": [1, 1, 2, 2], "item": [9, 3, 8, 5]}, r"column 'item' has a new item in every row, as a row"),
+    "key-column": (PAIRS | {"review": list("abcd")}, r"column 'review' has a new value in every row, .* it is not read"),
     "row-number": ({"user": [1, 1, 2, 2], "item": [3, 4, 5, 6]}, r"column 'item' counts 3, 4, \.\.\.: it numbers the rows"),
     "one-to-one": (PAIRS | {"title": ["x", "y", "y", "x"]}, r"'item' and 'title' go one to one; if one names the items"),
 }

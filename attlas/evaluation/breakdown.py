@@ -82,7 +82,7 @@ def by_training_rows(reports: Mapping[str, RowReport], split: Split, metric: str
     means: dict[str, list[Mean]] = {name: [] for name in reports}
     for name, report in reports.items():
         for rows in groups.values():
-            part = report.of_users(rows, metric)
+            part = report.of_users(rows)
             means[name].append(Mean(part.mean(metric), *part.interval(metric)))
     return Breakdown(list(groups), [int(rows.sum()) for rows in groups.values()], means)
 

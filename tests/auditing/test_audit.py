@@ -113,6 +113,16 @@ def test_data_beside_data_are_refused() -> None:
         audit(club(), data=club())
 
 
+def test_of_drawn_users_too_a_number_that_is_far_off_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("attlas.auditing.measuring.CELLS", 1)  # a hundred of the 150 users are affordable
+    split = attlas.split(club(5, 150), "leave-last-out")
+    made = fitted("ease", split)
+    assert "not-reproduced" not in codes(audit(made, data=split))
+    made.card["reports"][0]["means"]["ndcg@10"] += 0.4
+    (found,) = [one for one in audit(made, data=split).findings if one.code == "not-reproduced"]
+    assert "(full, 100 users)" in found.sentence
+
+
 def test_a_model_of_ratings_is_audited_by_its_error() -> None:
     split = attlas.split(club(), "global-ratio")
     found = audit(attlas.fit(split, "biased_mf", config={"embedding_dim": 2}, epochs=2), data=split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from math import log, log2
 
@@ -50,6 +51,18 @@ def test_figures_are_told_with_and_without() -> None:
     assert before.to(after, "without them") == "hr@10 0.7440 -> 0.3310 without them (ncf)"
     assert before._replace(users=500).to(after, "without them") == "hr@10 0.7440 -> 0.3310 without them (ncf, 500 users)"
     assert before.to(None, "without them") is None
+    assert before.spoken() == "hr@10 0.7440"
+    assert before._replace(users=500).spoken() == "hr@10 0.7440 (500 users)"
+
+
+def test_candidates_beside_the_catalogue_say_of_how_many_users_each_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 1,350 scores to a figure, nine items are ranked for 150 of 300 users, two candidates for all of them."""
+    monkeypatch.setattr(measuring, "CELLS", 1350)
+    train, test = [(user, 0) for user in range(300)], [(user, 1) for user in range(300)]
+    split = split_of(train, test, candidates=[[2, 3]] * 300, num_users=300, num_items=9)
+    (found,) = [finding for finding in audit_split(split) if finding.code == "sampled-candidates"]
+    assert found.effect is not None
+    assert re.fullmatch(r"popularity: hr@10 [\d.]+ \(ncf\), [\d.]+ \(full, 150 users\), ndcg@10 .*", found.effect)
 
 
 def test_items_that_are_out_are_behind_all_others() -> None:

@@ -8,8 +8,9 @@ Shapes: N rows, V users, R resamples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -174,9 +175,9 @@ class RowReport:
         """This report with values and sums averaged over several reports of the same rows, for instance of several seeds.
 
         Raises:
-            ConfigError: they do not compare.
+            ConfigError: they do not compare, or are of other users.
         """
-        refuse_mixed({f"report {place}": report.code for place, report in enumerate(reports, start=1)})
+        refuse_mixed_rows({f"report {place}": report for place, report in enumerate(reports, start=1)})
         return replace(
             self,
             values={name: float(np.mean([report.values[name] for report in reports])) for name in self.values},
@@ -208,6 +209,21 @@ class RowReport:
     def measured(self) -> str:
         """Of how much these numbers are."""
         return f"{self.num_rows:,} rows of {len(self.users):,} users"
+
+
+def refuse_mixed_rows(reports: Mapping[str, RowReport]) -> None:
+    """Refuse reports that do not compare: of other codes, or of other users' rows, where nothing else is known of them.
+
+    Raises:
+        ConfigError: the message says which two.
+    """
+    refuse_mixed({name: report.code for name, report in reports.items()})
+    for (name, one), (other_name, other) in pairwise(reports.items()):
+        if one.num_rows != other.num_rows or not np.array_equal(one.users, other.users):
+            raise ConfigError(
+                f"{name} is of {one.measured()} and {other_name} of {other.measured()}, which are not the same; measure both "
+                "on the same rows"
+            )
 
 
 def _rooted(mean: Any, name: str) -> Any:

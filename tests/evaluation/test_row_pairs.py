@@ -72,6 +72,11 @@ def test_what_does_not_compare_is_refused() -> None:
     one = seeds_of(0.5)
     with pytest.raises(ConfigError, match="do not compare"):
         compare_row_pairs({"one": one, "other": [dataclasses.replace(report, rows="xy") for report in _of_rows(one)]}, "rmse")
+    others = [dataclasses.replace(report, users=report.users + 100) for report in seeds_of(0.5)]
+    with pytest.raises(ConfigError, match="one 3 is of 600 rows of 40 users and other 1 of 600 rows of 40 users, which"):
+        compare_row_pairs({"one": seeds_of(0.5), "other": others}, "rmse")
+    with pytest.raises(ConfigError, match=r"report 3 is of .* and report 4 of .*; measure both on the same rows"):
+        others[0].averaged([*others, *seeds_of(0.5)])
     bare = [RowReport.of("rating", np.zeros(3), np.ones(3))]
     with pytest.raises(ConfigError, match="by_user=True"):
         compare_row_pairs({"one": bare, "other": bare}, "rmse")

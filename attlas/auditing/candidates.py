@@ -75,7 +75,7 @@ def _repeated(bench: Bench) -> Iterator[Finding]:
     assert candidates is not None
     ordered = np.sort(candidates, axis=1)
     is_again_NC = ordered[:, 1:] == ordered[:, :-1]
-    share = float(is_again_NC.mean()) if is_again_NC.size else 0.0
+    share = float(is_again_NC.sum() / candidates.size)
     if share:
         yield Finding(
             "repeated-negatives",

@@ -390,6 +390,12 @@ def test_a_fault_is_told_once() -> None:
     assert [finding.code for finding in trained_on_test()].count("trained-on-test") == 1
 
 
+def test_of_twenty_candidates_two_that_are_one_are_a_twentieth() -> None:
+    (found,) = [finding for finding in repeated_negatives() if finding.code == "repeated-negatives"]
+    assert found.size == 1 / 20
+    assert "ranked against 5 % fewer items" in str(found.effect)
+
+
 def test_delf_that_sums_its_histories_by_its_settings_has_no_attention_to_collapse() -> None:
     found = {finding.code for finding in audited("delf", clean(), config={**DELF, "pooling": "sum"})}
     assert "popularity-lists" in found

@@ -20,7 +20,7 @@ class Finding:
         severity: ``info`` is worth knowing, ``warning`` may mislead, and with ``error`` the number cannot be trusted.
         subject: what it was found in: the rows, the split, the settings, a model's name.
         sentence: what was seen, with its size.
-        size: the same size as a number: a share in 0..1, or a count.
+        size: the same size as a number: a share in 0..1, a count, a difference of metrics, or a shift of scores in spreads.
         effect: the metric with and without, or what it does to the metric; None where it does nothing, or
             where nothing was trained that could tell.
         advice: what to do.

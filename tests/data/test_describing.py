@@ -137,6 +137,25 @@ def assert_match() -> Callable[[str, str], None]:
     return check
 
 
+@pytest.mark.parametrize(
+    ("code", "size"),
+    [
+        ("single-users", 1 / 2),
+        ("repeats", 1 / 4),
+        ("copies", 1 / 3),
+        ("items-are-users", 2 / 3),
+        ("future-times", 1 / 2),
+        ("early-times", 1.0),
+        ("mostly-missing", 3 / 4),
+        ("row-number", 1.0),
+    ],
+)
+def test_a_finding_is_as_large_as_its_sentence_says(code: str, size: float) -> None:
+    frame = pl.DataFrame(SUSPECTS[code][0])
+    found = describe(attlas.read(frame, user="user", item="item"), now=NOW, table=frame).findings
+    assert {finding.code: finding.size for finding in found}[code] == pytest.approx(size)
+
+
 def test_an_item_column_that_is_called_like_a_user_is_told() -> None:
     assert "items-named-as-users" in told({"who": [1, 1, 2, 2], "memberId": [3, 4, 3, 4]}, user="who", item="memberId")
 

@@ -140,13 +140,14 @@ def faithfulness(
     """Measure how far a model's weights of history entries are what the entries are worth.
 
     Args:
-        users: how many of those with at least three rows of training are drawn, or their ids.
+        users: how many of those with at least three rows of training are drawn; or ids, of which others are left out.
         items: how many of each one's best recommendations are explained; a user's figures are their mean.
         seed: of the draw and of random order; the same seed gives the same figures.
         tell: for a bar.
 
     Raises:
-        ConfigError: the model scores from no history, nobody has a history long enough, or nobody's entries change a score.
+        ConfigError: fewer than one user, a model that scores from no history, nobody has a history long enough, or nobody's
+            entries change a score.
         UnknownId: a user is not known.
     """
     way_of_counterfactuals(recommender.model)
@@ -183,13 +184,15 @@ def _reported(recommender: Recommender, found: dict[int, dict[str, Any]], num_fl
 def _sample(recommender: Recommender, users: int | Sequence[str | int], seed: int) -> np.ndarray:
     length_U = np.diff(recommender.inputs.train.by_user.indptr)
     if isinstance(users, int):
+        if users < 1:
+            raise ConfigError(f"users={users}: expected how many to draw, at least one, or their ids")
         able = np.flatnonzero(length_U >= LEAST)
         able = np.sort(np.random.default_rng(seed).permutation(able)[:users])
     else:
-        able = recommender.users.index_of(listed(users))
+        able = np.array([*dict.fromkeys(recommender.users.index_of(listed(users)).tolist())], np.int64)
         able = able[length_U[able] >= LEAST]
     if not len(able):
-        raise ConfigError(f"nobody asked for has {LEAST} rows of training or more; ask for other users, or for at least one")
+        raise ConfigError(f"nobody asked for has {LEAST} rows of training or more; ask for other users")
     return able
 
 

@@ -2,7 +2,7 @@
 
 Of each run folder, or of each model fitted on a data set by its defaults, the best recommendation of some users is explained,
 and each entry of their histories is really taken out. One line a model goes into results/faithfulness.jsonl, from which
-`docs/results.md` is made; a line that stands there for the same model, data, users and seed is not measured again.
+`docs/results.md` is made; a line that stands there for the same model, data, number of users and seed is not measured again.
 
 The data set is cut as leave-last-out, every row a choice but for models of ratings; settings that differ from the defaults
 stand below. Fitting vectors anew is dear: models that are asked so get the users of ``--fitted``.
@@ -48,9 +48,14 @@ def fitted(name: str, data: str) -> Recommender:
     return made
 
 
-def measured(made: Recommender, data: str, users: int, few: int) -> dict[str, Any]:
-    """The line of one model."""
-    count = few if way_of_counterfactuals(made.model) == FITTED or task_of(made.model) == "rating" else users
+def asked_of(name: str, users: int, few: int) -> int:
+    """How many users a model is asked about: few where each entry of each history costs a fit, or where ratings are learned."""
+    chosen = model_class(name)
+    return few if way_of_counterfactuals(chosen) == FITTED or task_of(chosen) == "rating" else users
+
+
+def measured(made: Recommender, data: str, count: int) -> dict[str, Any]:
+    """The line of one model, of so many users."""
     with Spell() as spell:
         report = faithfulness(made, users=count, seed=SEED, tell=Terminal())
     print(report.sentence(), file=sys.stderr)
@@ -65,11 +70,12 @@ def measured(made: Recommender, data: str, users: int, few: int) -> dict[str, An
     }
 
 
-def is_done(name: str, data: str) -> bool:
-    """Whether the line of this model and data has been written."""
+def is_done(name: str, data: str, count: int) -> bool:
+    """Whether the line of this model, data and number of users has been written."""
     path = RESULTS / "faithfulness.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return any((line["data"], line["report"]["model"], line["report"]["seed"]) == (data, name, SEED) for line in lines)
+    done = [(line["data"], line["report"]["model"], line["asked"], line["report"]["seed"]) for line in lines]
+    return (data, name, count, SEED) in done
 
 
 def main() -> None:
@@ -83,11 +89,12 @@ def main() -> None:
     for name in asked.names or [name for name in MODELS if asked.data and reads_history(model_class(name))]:
         data = asked.data or "/".join(Path(load(name).card["data"]["source"]).parts[-2:])
         model = name if asked.data else load(name).card["model"]["name"]
-        if is_done(model, data):
+        count = asked_of(model, asked.users, asked.fitted)
+        if is_done(model, data, count):
             print(f"{model} on {data}: done before")
             continue
         made = fitted(name, asked.data) if asked.data else load(name)
-        record("faithfulness", [measured(made, data, asked.users, asked.fitted)])
+        record("faithfulness", [measured(made, data, count)])
 
 
 if __name__ == "__main__":

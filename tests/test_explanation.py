@@ -145,6 +145,14 @@ def test_smoothed_attention_gives_no_shares_and_its_sentence_no_percents():
     assert "%" not in explanation.sentence()
 
 
+def test_delf_that_sums_its_histories_gives_counterfactuals_and_no_attention():
+    model = DELF(Sizes(16, 16), DELF.Config(pooling="sum"))
+    explanation = Recommender(model.eval(), fitted("delf").inputs, card=fitted("delf").card).explain("u4", "i4")
+    assert explanation.method == "counterfactual"
+    assert explanation.audience is None
+    assert set(explanation.history["item"]) == history_of(4)
+
+
 def spoken(method: str, *, are_shares: bool = False) -> Explanation:
     history = pl.DataFrame({"item": ["a", "b"], "title": ["Alien", "Brazil"], "weight": [0.754, 0.246]})
     return Explanation("c", "Contact", 1.5, "known user", method, history, are_shares=are_shares)

@@ -159,6 +159,19 @@ def test_users_may_be_named_and_must_be_known_with_a_history_long_enough():
         faithfulness(short)
 
 
+def test_a_user_who_is_named_twice_is_measured_once_and_one_of_too_few_rows_not_at_all():
+    found = faithfulness(planted(), users=["u3", "u7", "u3"])
+    assert (found.users, found.num_flat) == (["u3", "u7"], 0)
+    short = Recommender(planted().model, Inputs(chosen_by([[1, 2], [1, 2, 3]], ITEMS)), card={"model": {"name": "linear"}})
+    assert faithfulness(short, users=["u0", "u1"]).users == ["u1"]
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_fewer_than_one_user_is_refused(count):
+    with pytest.raises(ConfigError, match=f"users={count}: expected how many to draw, at least one"):
+        faithfulness(planted(), users=count)
+
+
 def test_where_no_entry_changes_a_score_more_than_another_there_is_nothing_to_agree_with():
     model = Linear()
     nn.init.ones_(model.weight)

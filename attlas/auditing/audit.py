@@ -187,12 +187,14 @@ def _of_run(recommender: Recommender, data: Any, tell: Teller, subject: str) -> 
 def _reported(bench: Bench, reports: list[dict[str, Any]]) -> Iterator[Finding]:
     """A number that does not come again."""
     for report in reports:
-        code, known = report["protocol"], bench.all_rows(report["protocol"])
-        told = {
-            name: value for name, value in report["means"].items() if known and known.users is None and name in known.values
-        }
-        for name, value in told.items():
-            yield from not_reproduced(bench.name, name, value, known.values[name], code)  # type: ignore[union-attr]
+        code, told = report["protocol"], report["means"]
+        known = bench.all_rows(code)
+        if known is None:
+            continue
+        for name, again in known.values.items():
+            if name in told:
+                chance = bench.chance(code, name)
+                yield from not_reproduced(bench.name, name, told[name], again, known.whose, chance=chance)
 
 
 def _loaded(config: DataConfig, data: Any, tell: Teller) -> tuple[Split, list[Finding]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from attlas.auditing.finding import Finding, graded, percent
-from attlas.auditing.measuring import Bench
+from attlas.auditing.measuring import Bench, Figures
 from attlas.data.split import Split
 from attlas.evaluation.naming import counted
 
@@ -75,7 +75,7 @@ def _repeated(bench: Bench) -> Iterator[Finding]:
     assert candidates is not None
     ordered = np.sort(candidates, axis=1)
     is_again_NC = ordered[:, 1:] == ordered[:, :-1]
-    share = float(is_again_NC.mean()) if is_again_NC.size else 0.0
+    share = float(is_again_NC.sum() / candidates.size)
     if share:
         yield Finding(
             "repeated-negatives",
@@ -117,13 +117,14 @@ def _short(bench: Bench) -> Iterator[Finding]:
             "candidates",
             f"each row is ranked against {counted(split.candidates.shape[1], 'candidate')} of {len(split.train.items):,} items",
             share,
-            f"{bench.name}: {_side_by_side(sampled.values, full.values)}" if sampled and full else None,
+            f"{bench.name}: {_side_by_side(sampled, full)}" if sampled and full else None,
             "sampled metrics may order models another way: report full beside them",
         )
 
 
-def _side_by_side(sampled: dict[str, float], full: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4f} (ncf), {full[name]:.4f} (full)" for name, value in sampled.items())
+def _side_by_side(sampled: Figures, full: Figures) -> str:
+    both = {name: (value, full.values[name]) for name, value in sampled.values.items()}
+    return ", ".join(f"{name} {one:.4f} ({sampled.whose}), {other:.4f} ({full.whose})" for name, (one, other) in both.items())
 
 
 def is_sampled(split: Split) -> bool:

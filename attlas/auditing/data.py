@@ -37,6 +37,10 @@ EFFECTS = {
     "heavy-user": "one user moves what is popular, and no metric, since every user counts once",
     "equal-times": "a split by time follows the order of the rows instead",
     "future-times": "a split by time tests on these rows first",
+    "early-times": "a split by time takes these rows for the oldest, and learns from them whenever they were made",
+    "items-are-users": "what is measured is who knows whom, under the name of who chose what",
+    "row-number": "what is seen once is learned from or held out, never both: the metric is of what nobody knows",
+    "all-distinct": "what is seen once is learned from or held out, never both: the metric is of what nobody knows",
     "whole-days": "which of a day's rows is the last, and so tested, is the order of the file",
 }
 
@@ -69,10 +73,11 @@ def audit_table(source: Any, separator: str | None, columns: dict[str, str], *, 
 def of_suspicions(found: Iterable[Suspicion], subject: str = "rows") -> list[Finding]:
     """What ``attlas data describe`` finds suspicious, as findings."""
     made = []
-    for code, sentence in ((each.code, each.sentence) for each in found):
-        seen, _, advice = sentence.partition(": ")
-        severity: Severity = "warning" if code in MISLEADING else "info"
-        made.append(Finding(code, severity, subject, seen, 1.0, EFFECTS.get(code), advice or "look at the table"))
+    for each in found:
+        seen, _, advice = each.sentence.partition(": ")
+        severity: Severity = "warning" if each.code in MISLEADING else "info"
+        advice = advice or "look at the table"
+        made.append(Finding(each.code, severity, subject, seen, each.size, EFFECTS.get(each.code), advice))
     return made
 
 

@@ -20,7 +20,7 @@ class Finding:
         severity: ``info`` is worth knowing, ``warning`` may mislead, and with ``error`` the number cannot be trusted.
         subject: what it was found in: the rows, the split, the settings, a model's name.
         sentence: what was seen, with its size.
-        size: the same size as a number: a share in 0..1, or a count.
+        size: the same size as a number: a share in 0..1, a count, a difference of metrics, or a shift of scores in spreads.
         effect: the metric with and without, or what it does to the metric; None where it does nothing, or
             where nothing was trained that could tell.
         advice: what to do.
@@ -59,9 +59,16 @@ def percent(share: float) -> str:
     return f"{100 * share:.2g} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
 
 
-def not_reproduced(subject: str, metric: str, value: float, again: float, code: str) -> Iterator[Finding]:
-    """What is to say of a reported figure that does not come again; nothing of one that does."""
-    if abs(value - again) > REPRODUCED * max(1.0, abs(again)):
+def not_reproduced(
+    subject: str, metric: str, value: float, again: float, code: str, *, chance: float = 0.0
+) -> Iterator[Finding]:
+    """What is to say of a reported figure that does not come again; nothing of one that does.
+
+    Args:
+        code: of the protocol, and of whom the figure is if not of all.
+        chance: how far the figure of drawn users may lie from that of all.
+    """
+    if abs(value - again) > REPRODUCED * max(1.0, abs(again)) + chance:
         yield Finding(
             "not-reproduced",
             "error",

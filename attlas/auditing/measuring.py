@@ -35,16 +35,22 @@ class Figures(NamedTuple):
     values: dict[str, float]
     users: int | None = None
 
+    @property
+    def whose(self) -> str:
+        """``full``, or ``full, 500 users``."""
+        return f"{self.code}, {self.users:,} users" if self.users else self.code
+
     def spoken(self) -> str:
-        """``hr@10 0.7440, ndcg@10 0.4290``."""
-        return ", ".join(f"{name} {value:.4f}" for name, value in self.values.items())
+        """``hr@10 0.7440, ndcg@10 0.4290``; with how many users they are of, if not of all."""
+        said = ", ".join(f"{name} {value:.4f}" for name, value in self.values.items())
+        return f"{said} ({self.users:,} users)" if self.users else said
 
     def to(self, other: Figures | None, how: str) -> str | None:
         """``hr@10 0.744 -> 0.331, ndcg@10 0.429 -> 0.236 without them (ncf)``."""
         if other is None:
             return None
         spoken = ", ".join(f"{name} {value:.4f} -> {other.values[name]:.4f}" for name, value in self.values.items())
-        return f"{spoken} {how} ({self.code}{f', {self.users:,} users' if self.users else ''})"
+        return f"{spoken} {how} ({self.whose})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +93,14 @@ class Bench:
             return self.figures(code)
         report = self.report(code)
         return None if report is None else self._figures_of(report, self.split)
+
+    def chance(self, code: str, name: str) -> float:
+        """How far a reported figure may lie from that of all users: four standard errors where it is of some, else 0."""
+        known = self.all_rows(code)
+        if known is None or known.users is None:
+            return 0.0
+        value_V = self.kept[f"report {code}"].per_user[name]
+        return 4 * float(value_V.std(ddof=1)) / len(value_V) ** 0.5
 
     def figures(self, code: str, *, kept: np.ndarray | None = None, without: np.ndarray | None = None) -> Figures | None:
         """The figures of some of the test rows, or with items put behind all others.
@@ -213,11 +227,16 @@ def most_users(split: Split, code: str) -> int:
 
 
 def affordable(split: Split, code: str) -> Split:
-    """The split, or where ranking all its users would cost too much, with the test rows of some users drawn at random."""
+    """The split, or where ranking all its users would cost too much, with the test rows of some users drawn at random.
+
+    Every user has one turn, whoever else is there: with rows left out the same users are drawn, as far as they are left, so
+    that figures with and without compare.
+    """
     users, most = np.unique(split.test.user), most_users(split, code)
     if len(users) <= most:
         return split
-    drawn = np.random.default_rng(0).choice(users, most, replace=False)
+    turn_U = np.random.default_rng(0).permutation(len(split.test.users))
+    drawn = users[np.argsort(turn_U[users])[:most]]
     return _of_rows(split, np.isin(split.test.user, drawn))
 
 

@@ -26,8 +26,8 @@ FEW = 0.01  # of the held-out items; fewer ties move no metric
 def of_ties(bench: Bench) -> Iterator[Finding]:
     """How many held-out items tie with another candidate, and the metric with them first and last."""
     for code in bench.codes:
-        report = bench.report(code)
-        if report is None or report.tie_share < FEW:
+        report, known = bench.report(code), bench.all_rows(code)
+        if report is None or known is None or report.tie_share < FEW:
             continue
         with bench.bar(f"{code} ties") as watch:
             ranks = rank_held_out(bench.scorer, affordable(bench.split, code), find_protocol(code), watch=watch).ranks
@@ -40,7 +40,7 @@ def of_ties(bench: Bench) -> Iterator[Finding]:
             "ties",
             "info" if is_count else graded(luck, warning=0.1, error=0.5),
             bench.name,
-            f"{percent(share)} of the held-out items have the same score as another candidate ({code})",
+            f"{percent(share)} of the held-out items have the same score as another candidate ({known.whose})",
             share,
             f"ndcg@{bench.k} {mean:.4f}: {last:.4f} with ties last, {first:.4f} with ties first",
             "attlas averages over all orders; code that sorts may give any of these: compare only what breaks ties alike"
@@ -58,7 +58,10 @@ def of_reversal(bench: Bench) -> Iterator[Finding]:
         each.name: {code: report for code in (sampled, "full") if (report := each.report(code))}
         for each in (bench, bench.rival())
     }
-    yield from reversals(rankings, sampled, "full", metric=f"ndcg@{bench.k}", subject=bench.name)
+    known = [figures for code in (sampled, "full") if (figures := bench.all_rows(code)) and figures.users]
+    drawn = f" ({'; '.join(figures.whose for figures in known)})" if known else ""
+    for found in reversals(rankings, sampled, "full", metric=f"ndcg@{bench.k}", subject=bench.name):
+        yield replace(found, effect=f"{found.effect}{drawn}")
 
 
 def _mates(ranks: Ranks) -> np.ndarray:

@@ -71,7 +71,7 @@ def _same(rankings: Mapping[str, Mapping[str, Report]], code: str) -> Iterator[F
                 "warning",
                 "comparison",
                 f"{one} and {other} have the same value for each of {counted(len(first.users), 'user')} ({code})",
-                0.0,
+                float(len(first.users)),
                 "one row of the table stands there twice",
                 "if they are meant to differ, a setting did not reach the model",
             )

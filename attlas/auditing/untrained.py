@@ -12,15 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from scipy.stats import fisher_exact
 
 from attlas.auditing.finding import Finding, Severity, percent
 from attlas.auditing.lists import lists_of
-from attlas.auditing.measuring import Bench
+from attlas.auditing.measuring import Bench, Figures
 from attlas.evaluation.naming import counted
 
 SAMPLE = 200  # users whose scores are looked at
 FALL = 0.9  # of the metric; one that falls below this part of itself was of the untrained items
 FEWEST = 5  # held-out rows of untrained items that a metric could live by
+RARE = 0.01  # p-value from which on more hits among them are no chance
 CROWD = 0.2  # of the places in lists; more than that is noise or a constant that takes the place of advice
 
 
@@ -55,7 +57,7 @@ def _effect(bench: Bench, code: str, is_untrained_I: np.ndarray) -> tuple[bool, 
     """Whether a protocol's metric lives by untrained items, and the metric with and without them.
 
     It does if it falls when they are taken out, or if held-out items that no model can know are found more often than those
-    that it was trained on.
+    that it was trained on, beyond chance.
     """
     is_cold_N = is_untrained_I[bench.split.test.item]
     before, after = bench.all_rows(code), bench.figures(code, kept=~is_cold_N, without=is_untrained_I)
@@ -68,8 +70,19 @@ def _effect(bench: Bench, code: str, is_untrained_I: np.ndarray) -> tuple[bool, 
     cold, warm = bench.figures(code, kept=is_cold_N), bench.figures(code, kept=~is_cold_N)
     if cold and warm:
         told += f", of such targets alone {cold.spoken()}"
-        falls |= all(cold.values[name] > value for name, value in warm.values.items())
+        is_above = all(cold.values[name] > value for name, value in warm.values.items())
+        falls |= is_above and _chance(bench, cold, warm, is_cold_N) < RARE
     return falls, told
+
+
+def _chance(bench: Bench, cold: Figures, warm: Figures, is_cold_N: np.ndarray) -> float:
+    """How likely so many hits among untrained targets are if they are found as often as others: Fisher's exact test."""
+    table = []
+    for figures, rows in ((cold, is_cold_N), (warm, ~is_cold_N)):
+        users = figures.users or len(np.unique(bench.split.test.user[rows]))
+        hits = round(users * figures.values[f"hr@{bench.k}"])
+        table.append([hits, users - hits])
+    return float(fisher_exact(table, alternative="greater").pvalue)
 
 
 def _tied(bench: Bench, is_untrained_I: np.ndarray) -> float:

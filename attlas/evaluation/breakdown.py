@@ -15,7 +15,7 @@ from attlas.evaluation.codes import refuse_mixed
 from attlas.evaluation.evaluate import evaluate
 from attlas.evaluation.protocols import Scorer
 from attlas.evaluation.report import Mean, Report
-from attlas.evaluation.rows import RowReport
+from attlas.evaluation.rows import RowReport, refuse_mixed_rows
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,14 @@ def by_training_rows(reports: Mapping[str, RowReport], split: Split, metric: str
     Raises:
         ConfigError: the reports do not compare.
     """
-    refuse_mixed({name: report.code for name, report in reports.items()})
+    refuse_mixed_rows(reports)
     users = next(iter(reports.values())).users
     known = np.bincount(split.train.user, minlength=int(users.max(initial=0)) + 1)[users]
     groups = _quarters(known)
     means: dict[str, list[Mean]] = {name: [] for name in reports}
     for name, report in reports.items():
         for rows in groups.values():
-            part = report.of_users(rows, metric)
+            part = report.of_users(rows)
             means[name].append(Mean(part.mean(metric), *part.interval(metric)))
     return Breakdown(list(groups), [int(rows.sum()) for rows in groups.values()], means)
 

@@ -11,9 +11,8 @@ from itertools import combinations
 import numpy as np
 
 from attlas.errors import ConfigError
-from attlas.evaluation.codes import refuse_mixed
 from attlas.evaluation.metrics import ERRORS
-from attlas.evaluation.rows import RowReport
+from attlas.evaluation.rows import RowReport, refuse_mixed_rows
 from attlas.evaluation.significance import DECIMALS, Duel, Pair, holm, judged, seeds_half, signed_rank_p, untested
 
 
@@ -36,7 +35,7 @@ def compare_row_pairs(
     Raises:
         ConfigError: reports that do not compare, or without what each user's rows add.
     """
-    refuse_mixed({f"{name} {place}": report.code for name, each in reports.items() for place, report in enumerate(each, 1)})
+    refuse_mixed_rows({f"{name} {place}": report for name, each in reports.items() for place, report in enumerate(each, 1)})
     for name, each in reports.items():
         if any(metric not in report.total for report in each):
             raise ConfigError(

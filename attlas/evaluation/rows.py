@@ -8,8 +8,9 @@ Shapes: N rows, V users, R resamples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,7 +69,7 @@ PARTS: dict[str, dict[str, Callable[[np.ndarray, np.ndarray], Parts]]] = {
     "target": {"rmse": _target_squares, "auc": _placements},
 }
 ROOTS = ("rmse",)  # metrics that are the root of their mean
-OF_PAIRS = ("auc",)  # means over pairs of rows: either row of a pair is chance, which moves them twice as far (DeLong 1988)
+OF_PAIRS = ("auc",)  # means over pairs of rows: either row of a pair is chance, see resampled
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,7 @@ class RowReport:
         rows: by what they are known again; see Code.
         users: int64[V], whose rows they are, rising; () where nobody asked.
         total, weight: float64[V] for each metric, what the rows of each user add to its two sums; see Parts.
+        share: of all rows that are held against one another; below 1 for the rows of some users.
     """
 
     task: str
@@ -94,6 +96,7 @@ class RowReport:
     users: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     total: dict[str, np.ndarray] = field(default_factory=dict)
     weight: dict[str, np.ndarray] = field(default_factory=dict)
+    share: float = 1.0
     _resampled: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
@@ -146,19 +149,25 @@ class RowReport:
 
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
         """Where the value would lie with other users like these: a percentile bootstrap over users, equal in every run."""
-        if len(self.users) < 2:
+        if len(self.users) < 2 or np.isnan(self.mean(name)):
             return self.mean(name), self.mean(name)
         ends = np.quantile(self.resampled(name), ((1 - level) / 2, (1 + level) / 2))
         low, high = ends.clip(0, 1) if name in OF_PAIRS else ends
         return float(low), float(high)
 
     def resampled(self, name: str) -> np.ndarray:
-        """The value for users drawn anew from these, with replacement, float64[R]; equal draws for reports of equal users."""
+        """The value for users drawn anew from these, with replacement, float64[R]; equal draws for reports of equal users.
+
+        In a mean over pairs of rows a user also stands on the other side of as many pairs as are held against these users:
+        chance moves it twice as far as the sums show where all users are here, 1 + share times where some are.
+
+        Source: DeLong et al. (1988), for the whole.
+        """
         if name not in self._resampled:
             total_V, weight_V = self.total[name], self.weight[name]
             found_R = np.concatenate([(drawn @ total_V) / (drawn @ weight_V) for drawn in _draws(len(self.users))])
             centre = total_V.sum() / weight_V.sum()
-            moved_R = centre + (2 if name in OF_PAIRS else 1) * (found_R - centre)
+            moved_R = centre + (1 + self.share if name in OF_PAIRS else 1) * (found_R - centre)
             self._resampled[name] = _rooted(moved_R, name) - _rooted(centre, name) + self.mean(name)
         return self._resampled[name]
 
@@ -166,21 +175,25 @@ class RowReport:
         """This report with values and sums averaged over several reports of the same rows, for instance of several seeds.
 
         Raises:
-            ConfigError: they do not compare.
+            ConfigError: they do not compare, or are of other users.
         """
-        refuse_mixed({f"report {place}": report.code for place, report in enumerate(reports, start=1)})
+        refuse_mixed_rows({f"report {place}": report for place, report in enumerate(reports, start=1)})
         return replace(
             self,
             values={name: float(np.mean([report.values[name] for report in reports])) for name in self.values},
             total={name: np.mean([report.total[name] for report in reports], axis=0) for name in self.total},
         )
 
-    def of_users(self, is_in_V: np.ndarray, name: str) -> RowReport:
-        """One metric over the rows of some of the users; of an AUC the rows of all others stay what they are held against."""
-        total_V, weight_V = self.total[name][is_in_V], self.weight[name][is_in_V]
-        value = float(_rooted(total_V.sum() / weight_V.sum(), name)) if weight_V.sum() else float("nan")
-        sums: dict[str, Any] = {"total": {name: total_V}, "weight": {name: weight_V}}
-        return replace(self, users=self.users[is_in_V], values={name: value}, **sums)
+    def of_users(self, is_in_V: np.ndarray) -> RowReport:
+        """The metrics over the rows of some of the users; of an AUC the rows of all others stay what they are held against."""
+        total, weight = ({name: of_V[is_in_V] for name, of_V in sums.items()} for sums in (self.total, self.weight))
+        values = dict.fromkeys(self.values, float("nan"))
+        for name, weight_V in weight.items():
+            if weight_V.sum():
+                values[name] = float(_rooted(total[name].sum() / weight_V.sum(), name))
+        num_rows = next(int(weight_V.sum()) for name, weight_V in weight.items() if name not in OF_PAIRS)  # each weighs 1
+        facts: dict[str, Any] = {"num_rows": num_rows, "share": self.share * num_rows / self.num_rows}
+        return replace(self, users=self.users[is_in_V], values=values, total=total, weight=weight, **facts)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the single users, ready for JSON; an AUC that is not defined is None."""
@@ -196,6 +209,21 @@ class RowReport:
     def measured(self) -> str:
         """Of how much these numbers are."""
         return f"{self.num_rows:,} rows of {len(self.users):,} users"
+
+
+def refuse_mixed_rows(reports: Mapping[str, RowReport]) -> None:
+    """Refuse reports that do not compare: of other codes, or of other users' rows, where nothing else is known of them.
+
+    Raises:
+        ConfigError: the message says which two.
+    """
+    refuse_mixed({name: report.code for name, report in reports.items()})
+    for (name, one), (other_name, other) in pairwise(reports.items()):
+        if one.num_rows != other.num_rows or not np.array_equal(one.users, other.users):
+            raise ConfigError(
+                f"{name} is of {one.measured()} and {other_name} of {other.measured()}, which are not the same; measure both "
+                "on the same rows"
+            )
 
 
 def _rooted(mean: Any, name: str) -> Any:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from attlas.data.inputs import History, LeaveOut, Sizes
 from attlas.models.layers import PairTower, embedding, linear, run_abreast
+from attlas.models.reasons import Reasons
 from attlas.ops.halves import relu_of_halves
 from attlas.ops.segments import attentive_sum, segment_softmax, segment_sum_without
 from attlas.spaces import Choice, Space, Span
@@ -84,7 +85,8 @@ class DELF(nn.Module):
             layers: sizes of a tower's layers; its input is 2 D.
             key: what bends the keys: the text's tanh, or the ReLU of the authors' code.
             smoothing: exponent on the attention's denominator; 1 is a softmax, the authors' MLP fusion uses 0.5.
-            pooling: attention, or the bare sum of a history over the root of its length and one.
+            pooling: attention, or the bare sum of a history over the root of its length and one, whose reasons are
+                counterfactuals.
             pairing: all four ways to pair id and history; histories alone (NSVD); one tower on all four vectors side by side;
                 or one tower on the sums of id and history (SVD++).
             fusion: what follows the towers: linear; mlp, one more layer with ReLU; or empirical, the towers weighed by the
@@ -132,6 +134,8 @@ class DELF(nn.Module):
         attends, last = config.pooling == "attention", config.layers[-1]
         self.user_attention = HistoryAttention(config) if attends else HistorySum()
         self.item_attention = HistoryAttention(config) if attends else HistorySum()
+        if not attends:
+            self.reasons: Reasons = "counterfactual"  # weights that are all alike name no reason
         half_dim = 2 * dim if config.pairing == "joint" else dim
         self.towers = nn.ModuleList(PairTower(half_dim, config.layers) for _ in range(4 if config.pairing == "all" else 1))
         width = last if config.fusion == "empirical" else last * len(self.towers)

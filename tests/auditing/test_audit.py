@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 import attlas
@@ -68,6 +69,15 @@ def test_a_table_is_looked_at_as_it_was_written(tmp_path: Path) -> None:
     assert found.worst == "warning"
 
 
+def test_a_column_of_keys_that_nobody_reads_is_no_warning(tmp_path: Path) -> None:
+    rows = club().to_frame()
+    rows.with_columns(pl.int_range(len(rows)).alias("event")).write_csv(tmp_path / "rows.csv")
+    named = DataConfig(split="leave-last-out", user="user", item="item", time="time")
+    found = audit(tmp_path / "rows.csv", config=named)
+    assert "key-column" in codes(found)
+    assert found.worst == "info"
+
+
 def test_a_frame_is_read_like_a_table() -> None:
     rows = club().to_frame()
     assert "copies" in codes(audit(rows.vstack(rows.head(30))))
@@ -101,6 +111,16 @@ def test_a_recommender_made_in_memory_needs_its_data() -> None:
 def test_data_beside_data_are_refused() -> None:
     with pytest.raises(ConfigError, match="data goes with a run or with settings"):
         audit(club(), data=club())
+
+
+def test_of_drawn_users_too_a_number_that_is_far_off_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("attlas.auditing.measuring.CELLS", 1)  # a hundred of the 150 users are affordable
+    split = attlas.split(club(5, 150), "leave-last-out")
+    made = fitted("ease", split)
+    assert "not-reproduced" not in codes(audit(made, data=split))
+    made.card["reports"][0]["means"]["ndcg@10"] += 0.4
+    (found,) = [one for one in audit(made, data=split).findings if one.code == "not-reproduced"]
+    assert "(full, 100 users)" in found.sentence
 
 
 def test_a_model_of_ratings_is_audited_by_its_error() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from math import log, log2
 
@@ -9,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 
+from attlas.auditing import measuring
 from attlas.auditing.attention import _entropies
 from attlas.auditing.finding import graded, percent
 from attlas.auditing.histories import Probe, within_deviation
-from attlas.auditing.measuring import Bench, Figures, Without, popular
+from attlas.auditing.measuring import Bench, Figures, Without, affordable, popular
 from attlas.auditing.model import audit_model
 from attlas.auditing.order import of_order
 from attlas.auditing.split import audit_split
 from attlas.auditing.ties import _first, _last
 from attlas.auditing.together import audit_together
+from attlas.auditing.untrained import of_untrained
 from attlas.data.split import Split
 from attlas.errors import ConfigError
 from attlas.evaluation.metrics import Ranks, ndcg
@@ -48,6 +51,18 @@ def test_figures_are_told_with_and_without() -> None:
     assert before.to(after, "without them") == "hr@10 0.7440 -> 0.3310 without them (ncf)"
     assert before._replace(users=500).to(after, "without them") == "hr@10 0.7440 -> 0.3310 without them (ncf, 500 users)"
     assert before.to(None, "without them") is None
+    assert before.spoken() == "hr@10 0.7440"
+    assert before._replace(users=500).spoken() == "hr@10 0.7440 (500 users)"
+
+
+def test_candidates_beside_the_catalogue_say_of_how_many_users_each_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 1,350 scores to a figure, nine items are ranked for 150 of 300 users, two candidates for all of them."""
+    monkeypatch.setattr(measuring, "CELLS", 1350)
+    train, test = [(user, 0) for user in range(300)], [(user, 1) for user in range(300)]
+    split = split_of(train, test, candidates=[[2, 3]] * 300, num_users=300, num_items=9)
+    (found,) = [finding for finding in audit_split(split) if finding.code == "sampled-candidates"]
+    assert found.effect is not None
+    assert re.fullmatch(r"popularity: hr@10 [\d.]+ \(ncf\), [\d.]+ \(full, 150 users\), ndcg@10 .*", found.effect)
 
 
 def test_items_that_are_out_are_behind_all_others() -> None:
@@ -68,6 +83,15 @@ def test_a_bench_leaves_out_rows_and_items() -> None:
     assert bench.figures("full", kept=np.zeros(2, bool)) is None
 
 
+def test_rows_that_are_left_out_change_no_draw_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "CELLS", 1)  # a hundred users are affordable
+    split = split_of([(user, 0) for user in range(300)], [(user, 1) for user in range(300)], num_users=300, num_items=3)
+    without_one = replace(split, test=split.test.take(np.arange(1, 300)))
+    whole, less = (set(affordable(part, "full").test.user.tolist()) for part in (split, without_one))
+    assert len(whole) == len(less) == 100
+    assert len(less - whole) <= 1
+
+
 def test_where_nobody_has_a_whole_list_unseen_nothing_is_said_of_lists() -> None:
     """Four items, one of them untrained; each user has two unseen ones, and a list would have three."""
     split = split_of([(0, 0), (0, 1), (1, 1), (1, 2), (2, 2), (2, 0)], [(0, 2), (1, 0), (2, 1)], num_users=3, num_items=4)
@@ -75,6 +99,18 @@ def test_where_nobody_has_a_whole_list_unseen_nothing_is_said_of_lists() -> None
     assert "popularity-lists" not in found
     assert found["untrained-items"].size == 0.0
     assert "nan" not in " ".join(f"{finding.sentence} {finding.effect}" for finding in found.values())
+
+
+def test_one_hit_of_five_untrained_targets_is_chance() -> None:
+    """Of 95 users whose target was trained on ten are right about it, of five with the untrained item 3 one."""
+    train = [(user, 0) for user in range(100)] + [(100, 1), (101, 2)]
+    split = split_of(train, [(user, 1 if user < 95 else 3) for user in range(100)], num_users=102, num_items=4)
+    score_UI = np.tile([0.0, 2.0, 3.0, 1.0], (102, 1))
+    score_UI[:10], score_UI[95] = [0.0, 3.0, 2.0, 1.0], [0.0, 1.0, 2.0, 3.0]
+    (found,) = of_untrained(Bench(TableScorer(split.train, score_UI), split, ("full",), k=1))
+    assert found.severity == "info"
+    assert "hr@1 0.1100 -> 0.1053" in str(found.effect)
+    assert "of such targets alone hr@1 0.2000" in str(found.effect)
 
 
 def test_cold_rows_are_counted_with_the_metric_without_them() -> None:

@@ -16,7 +16,7 @@ import torch
 
 import attlas
 from attlas.auditing.audit import audit
-from attlas.auditing.examples import audit_examples, coming_again, row_keys
+from attlas.auditing.examples import audit_examples, beyond_nature, coming_again, row_keys
 from attlas.auditing.finding import Finding
 from attlas.auditing.labelled import audit_reader
 from attlas.data.examples import ExampleInputs, Examples, blinded, parts_by_ratio
@@ -221,6 +221,20 @@ def test_rows_that_come_again_by_nature_are_no_leak() -> None:
     assert coming_again(train) > 0.9
     assert found["test-in-train"] == "info"
     assert found["repeated-training-rows"] == "warning"
+
+
+def test_a_test_part_that_is_training_is_found_beside_rows_that_come_again() -> None:
+    """Three in four training rows come again."""
+    train = clean().train
+    train = train.joined(train.take(slice(0, int(0.6 * len(train)))))
+    assert 0.7 < coming_again(train) < 0.8
+    found = {one.code: one.severity for one in audit_examples(with_parts(clean(), train=train, test=every(train, 10)))}
+    assert found["test-in-train"] == "error"
+
+
+@pytest.mark.parametrize(("natural", "bound"), [(0.0, 0.0), (0.2, 0.3), (0.5, 0.75), (0.8, 0.9), (1.0, 1.0)])
+def test_what_is_beyond_nature_is_more_than_half_again_and_at_most_half_of_the_rest(natural: float, bound: float) -> None:
+    assert beyond_nature(bound, natural) == pytest.approx(0.0)
 
 
 def test_a_table_and_given_files_are_audited_as_labelled_rows(tmp_path: Path) -> None:

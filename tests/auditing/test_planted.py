@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import attlas
 from attlas.auditing.audit import audit
-from attlas.auditing.data import audit_rows
+from attlas.auditing.data import EFFECTS, MISLEADING, audit_rows
 from attlas.auditing.finding import Finding
 from attlas.auditing.model import audit_model
 from attlas.auditing.settings import audit_settings
@@ -388,6 +388,32 @@ for _, planted_fault in PLANTED.values():
 
 def test_a_fault_is_told_once() -> None:
     assert [finding.code for finding in trained_on_test()].count("trained-on-test") == 1
+
+
+def test_the_size_of_what_is_wrong_with_rows_is_that_of_its_sentence() -> None:
+    (found,) = [finding for finding in heavy_user() if finding.code == "heavy-user"]
+    assert found.size == pytest.approx((200 + np.sum(club().user == 0)) / (200 + len(club())))
+
+
+def test_models_of_the_same_numbers_are_so_for_all_their_users() -> None:
+    (found,) = same_numbers()
+    assert found.size == len(np.unique(clean().test.user))
+
+
+def test_every_suspicion_that_is_a_warning_has_an_effect() -> None:
+    assert set(MISLEADING) <= set(EFFECTS)
+
+
+def test_of_twenty_candidates_two_that_are_one_are_a_twentieth() -> None:
+    (found,) = [finding for finding in repeated_negatives() if finding.code == "repeated-negatives"]
+    assert found.size == 1 / 20
+    assert "ranked against 5 % fewer items" in str(found.effect)
+
+
+def test_delf_that_sums_its_histories_by_its_settings_has_no_attention_to_collapse() -> None:
+    found = {finding.code for finding in audited("delf", clean(), config={**DELF, "pooling": "sum"})}
+    assert "popularity-lists" in found
+    assert not {"collapsed-attention", "attention-entropy"} & found
 
 
 def test_pairs_that_validation_shares_with_the_test_part_are_not_the_fault_of_a_model_that_learned_from_both() -> None:

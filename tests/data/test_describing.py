@@ -137,7 +137,8 @@ SUSPECTS = {
     "empty-column": (PAIRS | {"shop": [None, None, "", "NA"]}, "column 'shop' is empty$"),
     "mostly-missing": (PAIRS | {"shop": [None, "", "NA", "x"]}, r"column 'shop' is empty in 75 % of the rows"),
     "constant-column": (PAIRS | {"shop": ["x"] * 4}, r"column 'shop' says 'x' in every row: it tells nothing"),
-    "all-distinct": (PAIRS | {"review": list("abcd")}, r"column 'review' has a new value in every row, .* it is not read"),
+    "all-distinct": ({"user": [1, 1, 2, 2], "item": [9, 3, 8, 5]}, r"column 'item' has a new item in every row, as a row"),
+    "key-column": (PAIRS | {"review": list("abcd")}, r"column 'review' has a new value in every row, .* it is not read"),
     "row-number": ({"user": [1, 1, 2, 2], "item": [3, 4, 5, 6]}, r"column 'item' counts 3, 4, \.\.\.: it numbers the rows"),
     "one-to-one": (PAIRS | {"title": ["x", "y", "y", "x"]}, r"'item' and 'title' go one to one; if one names the items"),
 }
@@ -159,6 +160,25 @@ def assert_match() -> Callable[[str, str], None]:
         assert re.search(pattern, text), text
 
     return check
+
+
+@pytest.mark.parametrize(
+    ("code", "size"),
+    [
+        ("single-users", 1 / 2),
+        ("repeats", 1 / 4),
+        ("copies", 1 / 3),
+        ("items-are-users", 2 / 3),
+        ("future-times", 1 / 2),
+        ("early-times", 1.0),
+        ("mostly-missing", 3 / 4),
+        ("row-number", 1.0),
+    ],
+)
+def test_a_finding_is_as_large_as_its_sentence_says(code: str, size: float) -> None:
+    frame = pl.DataFrame(SUSPECTS[code][0])
+    found = describe(attlas.read(frame, user="user", item="item"), now=NOW, table=frame).findings
+    assert {finding.code: finding.size for finding in found}[code] == pytest.approx(size)
 
 
 def test_an_item_column_that_is_called_like_a_user_is_told() -> None:

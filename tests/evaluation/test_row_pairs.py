@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from attlas.errors import ConfigError
 from attlas.evaluation.row_pairs import compare_row_pairs
 from attlas.evaluation.rows import RowReport
+from attlas.evaluation.significance import holm
 
 COUNT, USERS = 600, 40
 
@@ -62,16 +64,22 @@ def test_a_random_model_under_one_seed_is_not_tested() -> None:
 
 
 def test_p_values_are_corrected_for_the_number_of_pairs() -> None:
-    three = {"a": seeds_of(0.5), "b": seeds_of(0.52, first=10), "c": seeds_of(0.54, first=20)}
-    alone = compare_row_pairs({name: three[name] for name in "ab"}, "mae")[0].p_value
-    among = next(pair for pair in compare_row_pairs(three, "mae") if {pair.above, pair.below} == {"a", "b"}).p_value
-    assert among >= alone
+    three = {"a": seeds_of(0.5), "b": seeds_of(0.52, first=10), "c": seeds_of(0.6, first=20)}
+    alone = [compare_row_pairs({name: three[name] for name in pair}, "mae")[0].p_value for pair in combinations("abc", 2)]
+    among = [pair.p_value for pair in compare_row_pairs(three, "mae")]
+    assert among == pytest.approx(holm(alone).tolist(), rel=1e-9, abs=0)
+    assert min(among) == pytest.approx(3 * min(alone), rel=1e-9, abs=0)
 
 
 def test_what_does_not_compare_is_refused() -> None:
     one = seeds_of(0.5)
     with pytest.raises(ConfigError, match="do not compare"):
         compare_row_pairs({"one": one, "other": [dataclasses.replace(report, rows="xy") for report in _of_rows(one)]}, "rmse")
+    others = [dataclasses.replace(report, users=report.users + 100) for report in seeds_of(0.5)]
+    with pytest.raises(ConfigError, match="one 3 is of 600 rows of 40 users and other 1 of 600 rows of 40 users, which"):
+        compare_row_pairs({"one": seeds_of(0.5), "other": others}, "rmse")
+    with pytest.raises(ConfigError, match=r"report 3 is of .* and report 4 of .*; measure both on the same rows"):
+        others[0].averaged([*others, *seeds_of(0.5)])
     bare = [RowReport.of("rating", np.zeros(3), np.ones(3))]
     with pytest.raises(ConfigError, match="by_user=True"):
         compare_row_pairs({"one": bare, "other": bare}, "rmse")

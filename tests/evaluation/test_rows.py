@@ -87,13 +87,36 @@ def test_seeds_are_averaged_in_units_of_the_metric() -> None:
 
 def test_a_part_of_the_users_has_the_error_of_its_own_rows() -> None:
     report = RowReport.of("target", LABEL, SCORE, USER)
-    part = report.of_users(report.users == 7, "rmse")
+    part = report.of_users(report.users == 7)
     assert part.mean("rmse") == pytest.approx(np.sqrt(((0.5 - 1) ** 2 + 1.5**2 + 0) / 3))
-    assert part.measured() == "5 rows of 1 users"
+    assert part.measured() == "3 rows of 1 users"
+    assert part.share == 0.6
+
+
+def test_all_users_are_no_part() -> None:
+    report = RowReport.of("label", *drawn("label"))
+    whole = report.of_users(report.users >= 0)
+    assert whole.values == pytest.approx(report.values)
+    assert whole.interval("auc") == pytest.approx(report.interval("auc"))
+
+
+def test_the_interval_of_a_parts_auc_is_that_of_drawing_its_users_anew_beside_all_others() -> None:
+    truth, score, user = drawn("label", count=600)
+    report = RowReport.of("label", truth, score, user)
+    part = report.of_users(report.users < 12)
+    others, rows_of = np.flatnonzero(user >= 12), {one: np.flatnonzero(user == one) for one in part.users}
+    rng, again = np.random.default_rng(1), []
+    for _ in range(800):
+        rows = np.concatenate([others, *(rows_of[one] for one in rng.choice(part.users, len(part.users)))])
+        value, weight = PARTS["label"]["auc"](truth[rows], score[rows])
+        again.append(value[len(others) :].sum() / weight[len(others) :].sum())
+    low, high = np.quantile(again, (0.025, 0.975))
+    np.testing.assert_allclose(part.interval("auc"), (low, high), atol=0.1 * (high - low))
 
 
 def test_an_auc_that_is_not_defined_has_no_parts() -> None:
     report = RowReport.of("label", np.ones(3), SCORE[:3], USER[:3])
+    assert np.isnan(report.of_users(report.users > 0).interval("auc")).all()
     assert list(report.total) == ["logloss"]
     assert report.to_dict()["means"]["auc"] is None
     assert report.to_dict()["intervals"]["auc"] is None

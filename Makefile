@@ -7,17 +7,19 @@ TORCH_FROM ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check results wheel clean
+.PHONY: demo test check lint results wheel clean
 demo: $(READY) ## train three models on a simulated film club and write demo/report.html
 	$(BIN)/attlas demo --out demo
 
 test: $(READY) ## all tests
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-check: $(READY) ## lint, format, types and floors
+lint: $(READY) ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check: lint ## lint, format, types and floors
 	$(BIN)/python -m pytest tests/test_house.py -k 'not runs_on_the_page'
 
 results: $(READY) ## measure what has changed, all or ONLY="SET SET/MODEL", and write docs/results.md

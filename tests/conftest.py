@@ -11,11 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import polars as pl
 import pytest
 
 import attlas
 from attlas.cli import main
+
+# A busy machine is slow, and a commit that touches nothing shall not turn red.
+hypothesis.settings.register_profile("attlas", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("attlas")
 
 TINY = ("model.embedding_dim=8", "model.attention_dim=8", "model.layers=[8]")
 

@@ -22,6 +22,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A club and settings so small that a demo takes no time."""
     monkeypatch.setattr(demo, "QUICK_CLUB", (60, 90))
+    monkeypatch.setattr(demo, "_compile_kernels", lambda: None)
     monkeypatch.setattr(demo, "QUICK_SETTINGS", demo.QUICK_SETTINGS | {"delf": {"training": {"epochs": 2}}})
 
 

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
+import tomllib
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -358,6 +359,22 @@ def nothing_runs_what_it_reads(root: Path) -> list[str]:
     return complaints
 
 
+def what_sums_in_any_order_is_inlined(root: Path) -> list[str]:
+    """A kernel that others call has two copies, and one that may reorder its sums has other last bits in each."""
+    complaints = []
+    for name, _, tree in trees_of(root, "attlas/ops/_numba"):
+        called = {dotted(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        for node in tree.body:
+            if not isinstance(node, ast.FunctionDef) or not (node.name.startswith("_") or node.name in called):
+                continue
+            for mark in node.decorator_list:
+                words = {word.arg: ast.unparse(word.value) for word in getattr(mark, "keywords", [])}
+                is_free = words.get("fastmath", "False") not in ("False", "{'contract'}")  # contracting keeps the order
+                if is_free and words.get("forceinline") != "True":
+                    complaints.append(f"{name}:{node.lineno} {node.name} may reorder its sums and is called: forceinline it")
+    return complaints
+
+
 def pages_of(root: Path) -> list[Path]:
     """README.md and every page of docs."""
     return [page for page in [root / "README.md", *sorted((root / "docs").rglob("*.md"))] if page.is_file()]
@@ -377,6 +394,7 @@ CHECKS: list[Callable[[Path], list[str]]] = [
     pages_point_at_code_that_exists,
     pages_point_at_results_that_exist,
     nothing_runs_what_it_reads,
+    what_sums_in_any_order_is_inlined,
 ]
 
 
@@ -481,6 +499,18 @@ BREACHES = {
     "eval": (nothing_runs_what_it_reads, "attlas/scoring.py", "a = eval('1')", "calls eval"),
     "torch.load": (nothing_runs_what_it_reads, "attlas/scoring.py", "a = torch.load('w.pt')", "calls torch.load"),
     "pickled arrays": (nothing_runs_what_it_reads, "attlas/scoring.py", "np.load(p, allow_pickle=True)", "calls np.load"),
+    "a kernel with two copies": (
+        what_sums_in_any_order_is_inlined,
+        "attlas/ops/_numba/sums.py",
+        "@njit(cache=True, fastmath=True)\ndef _sum(a): ...",
+        "_sum may reorder its sums",
+    ),
+    "a public kernel with two copies": (
+        what_sums_in_any_order_is_inlined,
+        "attlas/ops/_numba/sums.py",
+        "@njit(fastmath={'reassoc'})\ndef total(a): ...\n@njit\ndef mean(a): return total(a) / len(a)",
+        "total may reorder its sums",
+    ),
 }
 
 
@@ -638,6 +668,30 @@ def test_the_commands_parse_on_the_page(page: str) -> None:
                 refuse_unknown_options(words)
             except (MISUSE, ValueError) as error:
                 pytest.fail(f"{page}:{line} attlas {shlex.join(words)}: {error!r}")
+
+
+def test_the_tables_on_the_pages_are_understood(tmp_path: Path) -> None:
+    """Those of a comparison, of an experiment and of data sets to fetch; nothing that they name has to be there."""
+    from attlas.comparing.cell import draws
+    from attlas.comparing.plan import Plan
+    from attlas.data.datasets import known_datasets
+    from attlas.experiment import Experiment
+
+    seen, registry = set(), tmp_path / "sets.toml"
+    for body in (body for page in pages_of(ROOT) for _, language, body in blocks_of(page) if language == "toml"):
+        tables = tomllib.loads(body)
+        if {"compare", "contenders"} & set(tables):
+            what, experiments = "a comparison", [one.experiment for one in Plan.of(tables).entrants(has_candidates=False)]
+        elif {"model", "data"} & set(tables):
+            what, experiments = "an experiment", [Experiment.of(tables)]
+        else:
+            registry.write_text(body)
+            what, experiments = "data sets", []
+            assert known_datasets(registry)
+        for experiment in experiments:
+            draws(experiment)  # makes the model and its solver, which know their settings
+        seen.add(what)
+    assert seen == {"a comparison", "an experiment", "data sets"}
 
 
 PAGE = """# A page

@@ -208,7 +208,7 @@ def test_killed_at_twenty_random_moments_in_a_chain_it_ends_with_the_same_bits(
     while kills < 20:
         folder, code = tmp_path / str(chain), -signal.SIGKILL
         while code == -signal.SIGKILL:
-            moment = after(rng.uniform(0.05, 0.7) * seconds) if kills < 20 else never
+            moment = after(rng.uniform(0.05, 0.5) * seconds) if kills < 20 else never
             code = go_on(warm, club_files, folder, moment)
             kills += code == -signal.SIGKILL
         assert code == 0, log.read_text()[-2000:]

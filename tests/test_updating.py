@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import json
 from typing import Any
 
@@ -46,7 +47,9 @@ def events_of(recommender: Recommender) -> list[tuple[Any, ...]]:
     return [(*row, 5) for row in LIKED] + [(*row, 1) for row in DISLIKED]
 
 
+@functools.cache
 def updated(name: str) -> Recommender:
+    """A model with the new rows, made once for all tests that only ask it."""
     made = fitted(name)
     return made.update(events_of(made))
 

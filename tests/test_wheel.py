@@ -40,7 +40,8 @@ def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
     venv.create(folder / "env", with_pip=True)
     programs = folder / "env" / "bin"
     for wanted in ("torch", wheel):
-        do(programs / "python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", wanted, cwd=folder)
+        how = ("--quiet", "--no-compile", "-c", ROOT / "constraints.txt")  # what is imported, Python compiles by itself
+        do(programs / "python", "-m", "pip", "install", *how, wanted, cwd=folder)
     yield programs
     shutil.rmtree(folder / "env")  # a gigabyte, which pytest would keep for three sessions
 

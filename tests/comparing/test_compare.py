@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import pytest
 import attlas
 from attlas.comparing.cell import run_cell
 from attlas.comparing.compare import recall_plan, run_plan
-from attlas.comparing.plan import Plan
+from attlas.comparing.plan import LADDER, Plan
 from attlas.data.simulate import simulate
 from attlas.errors import ArtefactError, ConfigError, MissingExtra
 from attlas.evaluation.comparison import Comparison
@@ -193,12 +194,28 @@ def test_what_does_not_fit_is_skipped_by_name_with_the_figure(tmp_path: Path, ra
     assert again.skipped == comparison.skipped
 
 
-def test_a_budget_of_time_ends_every_search(tmp_path: Path, ratings: Path) -> None:
-    tables = {"data": {"source": str(ratings)}, "compare": {"models": ("delf",), "trials": 1000, "budget": "7s"}}
-    comparison = run_plan(Plan.of(tables), out=tmp_path / "club")
-    assert comparison.contenders
-    assert len(comparison.contenders) + len(comparison.skipped) == 7
-    assert all(len(each.tried) < 1000 for each in comparison.contenders)
+def test_one_command_without_settings_holds_delf_against_the_ladder_within_its_budget_and_goes_on(
+    tmp_path: Path, ratings: Path, command: Callable[..., Any]
+) -> None:
+    folder = tmp_path / "club"
+    budget = ["--budget", "4s", "--trials", "1000", "--seeds", "1"]
+    said = command("compare", "--data", ratings, *budget, "--out", folder, "--json")
+    assert said.code == 0, said.err
+    found = said.json
+    assert sorted(each["name"] for each in found["contenders"] + found["skipped"]) == sorted((*LADDER, "delf"))
+    assert all(0 < len(each["trials"]) < 1000 for each in found["contenders"])
+    assert {"report.html", "comparison.json", "table.md", "table.tex"} <= {path.name for path in folder.iterdir()}
+    assert attlas.load(folder / "winner").card["model"]["name"] == found["winner"]
+    again = command("compare", "--resume", folder, "--json")
+    assert again.code == 0, again.err
+    assert without_times(again.json["contenders"]) == without_times(found["contenders"])
+    told = command("compare", "--resume", folder, "--trials", "3")
+    assert (told.code, told.err) == (2, "attlas: --resume takes the settings noted in the comparison; give it alone\n")
+
+
+def test_a_comparison_of_nothing_says_what_to_give(command: Callable[..., Any]) -> None:
+    said = command("compare")
+    assert (said.code, said.err) == (2, "attlas: nothing to compare on; give --data ratings.csv, or a TOML file\n")
 
 
 def test_seeds_that_time_did_not_allow_are_not_fitted_by_a_later_call(tmp_path: Path) -> None:

@@ -25,13 +25,19 @@ def club() -> Split:
     return split(simulate(600, 400, seed=1).interactions, "user-ratio")
 
 
+@pytest.fixture(scope="module")
+def small() -> Split:
+    """What compiles as well, in less time."""
+    return split(simulate(60, 40, seed=1).interactions, "user-ratio")
+
+
 def of(name: str) -> Experiment:
     return Experiment.of({"model": {"name": name}})
 
 
 @pytest.mark.parametrize("name", ["delf", "ials"])
-def test_what_is_predicted_is_of_the_order_of_what_an_epoch_takes(name: str, club: Split) -> None:
-    predict_seconds(of(name), club)  # compiles
+def test_what_is_predicted_is_of_the_order_of_what_an_epoch_takes(name: str, club: Split, small: Split) -> None:
+    predict_seconds(of(name), small)  # compiles
     predicted = predict_seconds(of(name), club)
     inputs = Inputs(club.train)
     model = model_class(name)(inputs.sizes, of(name).model_config())
@@ -55,6 +61,6 @@ def test_of_a_model_of_ratings_with_a_solver_of_its_own_an_epoch_is_foretold() -
     assert predict_seconds(of("biased_mf"), split(rated_tastes().train, "user-ratio")) > 0
 
 
-def test_a_model_that_would_take_too_long_is_refused_with_the_figure(club: Split) -> None:
+def test_a_model_that_would_take_too_long_is_refused_with_the_figure(small: Split) -> None:
     with pytest.raises(TooLarge, match=r"one epoch of delf and the ranking after it are predicted to take \d+ s of its 0 s"):
-        refuse_too_slow(of("delf"), club, 0.001)
+        refuse_too_slow(of("delf"), small, 0.001)

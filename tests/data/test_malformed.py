@@ -6,8 +6,6 @@ import json
 import os
 import random
 import sqlite3
-import subprocess
-import sys
 import zipfile
 
 import numpy as np
@@ -410,11 +408,17 @@ TYPED += [
 
 
 @pytest.mark.parametrize("name", TYPED)
-def test_on_the_command_line_each_ends_in_one_message_and_exit_code_2(tmp_path, name):
+def test_on_the_command_line_each_ends_in_one_message_and_exit_code_2(tmp_path, command, name):
     (tmp_path / "t.csv").write_bytes(TEXT[name][0])
-    words = [sys.executable, "-m", "attlas", "fit", "--data", str(tmp_path / "t.csv"), "--model", "popularity"]
-    run = subprocess.run(words, capture_output=True, text=True)
-    assert run.returncode == 2
-    assert "Traceback" not in run.stderr
-    assert "t.csv" in run.stderr
-    assert run.stdout == ""
+    said = command("fit", "--data", tmp_path / "t.csv", "--model", "popularity", "--out", tmp_path / "run")
+    assert (said.code, said.out) == (2, "")
+    assert "t.csv" in said.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_noise_ends_a_process_of_its_own_without_a_traceback(tmp_path, process):
+    (tmp_path / "t.csv").write_bytes(TEXT["noise"][0])
+    said = process("fit", "--data", tmp_path / "t.csv", "--model", "popularity", "--out", tmp_path / "run")
+    assert (said.code, said.out) == (2, "")
+    assert "Traceback" not in said.err
+    assert "t.csv" in said.err

@@ -208,9 +208,9 @@ def test_a_level_that_is_no_fraction_is_refused():
         compare_pairs({"a": one_seed(0.1), "b": one_seed(0.2)}, "ndcg@10", level=95)
 
 
-def test_twenty_contenders_and_a_hundred_thousand_users_take_seconds():
+def test_twenty_contenders_and_twenty_thousand_users_take_seconds():
     rng = np.random.default_rng(0)
-    values = {f"m{place}": rng.random((1, 100_000)) for place in range(20)}
+    values = {f"m{place}": rng.random((1, 20_000)) for place in range(20)}
     began = time.process_time()
     assert len(compare_pairs(values, "ndcg@10")) == 190
-    assert time.process_time() - began < 60  # about 8 on a calm machine; the bound only catches another order of growth
+    assert time.process_time() - began < 12  # only catches another order of growth

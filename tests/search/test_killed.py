@@ -104,16 +104,19 @@ def test_the_search_that_killed_ones_are_held_against_prunes_and_completes(untou
 def test_killed_at_random_moments_it_ends_with_the_same_trials(
     begin: Callable[[Path, float], int], parts: Split, untouched: Searched, tmp_path: Path
 ) -> None:
-    rng, kills = random.Random(4), 0
+    rng, kills, chain = random.Random(4), 0, 0
     began = time.monotonic()
     assert begin(tmp_path / "whole", 60.0) == 0
     seconds = time.monotonic() - began
-    while begin(tmp_path / "killed", rng.uniform(0.02, 0.5) * seconds if kills < 8 else 60.0):
-        kills += 1
-    assert kills >= 4
-    assert what(seek(parts, tmp_path / "killed")) == what(untouched) == what(seek(parts, tmp_path / "whole"))
-    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'killed' / 'study.db'}")
-    assert len(study.trials) == TRIALS  # a kill leaves no row behind
+    assert what(seek(parts, tmp_path / "whole")) == what(untouched)
+    while kills < 4:  # where the machine has less to do by now, a search ends after few of them
+        folder = tmp_path / str(chain)
+        while begin(folder, rng.uniform(0.02, 0.5) * seconds if kills < 8 else 60.0):
+            kills += 1
+        assert what(seek(parts, folder)) == what(untouched)
+        study = optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}")
+        assert len(study.trials) == TRIALS  # a kill leaves no row behind
+        chain += 1
 
 
 class Killed(BaseException):
@@ -172,7 +175,7 @@ def test_killed_one_step_later_each_time_it_ends_with_the_same_trials(parts: Spl
     assert {path.name for path in (tmp_path / "killed").iterdir()} == {"search.json", "study.db", "trials"}
 
 
-def test_killed_before_or_after_every_fourth_step_it_ends_with_the_same_trials(parts: Split, tmp_path: Path) -> None:
+def test_killed_before_or_after_every_seventh_step_it_ends_with_the_same_trials(parts: Split, tmp_path: Path) -> None:
     at, experiment = 1, Experiment.of({**TABLES, "training": {"epochs": 2}})
     whole = search(experiment, parts, folder=tmp_path / "whole", trials=3, tell=Teller())
     while is_killed(parts, tmp_path / str(at), at):

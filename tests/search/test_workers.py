@@ -73,6 +73,15 @@ def test_two_workers_share_the_trials_of_one_study_without_the_test_part(parts: 
     assert not multiprocessing.active_children()
 
 
+def test_two_workers_share_a_study_at_an_address(parts: Split, tmp_path: Path) -> None:
+    folder, address = tmp_path / "tuned", f"sqlite:///{tmp_path / 'shared.db'}"
+    found = search(Experiment.of(MF), parts, folder=folder, trials=4, storage=address, workers=2, tell=Teller())
+    assert [one.number for one in found.tried] == list(range(4))
+    assert len({str(one.settings) for one in found.tried}) == 4
+    assert len(optuna.get_all_study_names(address)) == 1
+    assert not (folder / "study.db").exists()
+
+
 def test_a_killed_worker_spoils_nothing(parts: Split, tmp_path: Path) -> None:
     tell = Watch(kill_one)
     found = seek(parts, tmp_path, tell)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,14 +94,20 @@ class Visit:
         return [asked for asked in self.asked if not asked.startswith((self.url, "blob:", "data:"))]
 
 
-@pytest.fixture
-def visit(browser: Any, url: str) -> Iterator[Visit]:
+@contextmanager
+def visiting(browser: Any, url: str, **choices: Any) -> Iterator[Visit]:
     """A visit on which nothing went wrong and nothing left this host."""
-    visit = Visit(browser, url)
+    visit = Visit(browser, url, **choices)
     yield visit
     visit.context.close()
     assert not visit.amiss
     assert not visit.elsewhere()
+
+
+@pytest.fixture
+def visit(browser: Any, url: str) -> Iterator[Visit]:
+    with visiting(browser, url) as visit:
+        yield visit
 
 
 def titles_in(page: Any, model: str = "") -> list[str]:
@@ -391,11 +398,8 @@ STATES = ("", "user=m17&beside=nais&item=f9&numbers=1", "user=m17&model=fawmf&it
 @pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
 @pytest.mark.parametrize("state", STATES)
 def test_nothing_is_wider_than_the_screen(browser: Any, url: str, size: dict[str, int], state: str) -> None:
-    visit = Visit(browser, url, viewport=size)
-    page = visit.open(state)
-    widest = page.evaluate("document.documentElement.scrollWidth")
-    visit.context.close()
-    assert widest == size["width"]
+    with visiting(browser, url, viewport=size) as visit:
+        assert visit.open(state).evaluate("document.documentElement.scrollWidth") == size["width"]
 
 
 def test_everything_can_be_done_by_keyboard_alone(visit: Visit) -> None:
@@ -548,12 +552,11 @@ CONTRASTS = """() => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_all_text_stands_out_from_what_is_behind_it(browser: Any, url: str, scheme: str) -> None:
-    visit = Visit(browser, url, color_scheme=scheme, reduced_motion="reduce")
-    page = visit.open("user=m17&model=fawmf&beside=nais&item=f9&numbers=1")
-    edit(page, page.locator(".cell .small").last.click)
-    visit.settled()
-    ratios = page.evaluate(CONTRASTS)
-    visit.context.close()
+    with visiting(browser, url, color_scheme=scheme, reduced_motion="reduce") as visit:
+        page = visit.open("user=m17&model=fawmf&beside=nais&item=f9&numbers=1")
+        edit(page, page.locator(".cell .small").last.click)
+        visit.settled()
+        ratios = page.evaluate(CONTRASTS)
     assert len(ratios) > 100
     assert min(ratios)[0] >= 4.5, min(ratios)
 
@@ -580,25 +583,21 @@ def test_what_names_another_element_finds_it_though_names_hold_spaces(browser: A
     films = Vocabulary([f"a film {place}" for place in range(4)], noun="item")
     inputs = Inputs(replace(chosen_by([[0, 1], [1, 2], [2]], 4), items=films))
     run = Recommender(EASE(inputs.sizes), inputs, card={"model": {"name": "ease"}})
-    with serving(create_app({"my run": run}, limits=PATIENT)) as address:
-        visit = Visit(browser, address)
+    with serving(create_app({"my run": run}, limits=PATIENT)) as address, visiting(browser, address) as visit:
         page = visit.open()
         page.locator(".item").first.click()
         page.locator(".why .sentence").wait_for()
         assert page.evaluate(DANGLING) == []
         assert page.locator(".item[aria-controls]").count() == 1
         assert page.get_by_role("region", name="my run (ease)").get_attribute("aria-busy") == "false"
-        visit.context.close()
 
 
 def test_nothing_moves_where_a_person_wants_no_motion(browser: Any, url: str) -> None:
     durations = {}
     for wish in ("reduce", "no-preference"):
-        visit = Visit(browser, url, reduced_motion=wish)
-        page = visit.open("user=m17&item=f9")
         found = (
             "[...new Set([...document.querySelectorAll('*')].map((one) => getComputedStyle(one).transitionDuration))].sort()"
         )
-        durations[wish] = page.evaluate(found)
-        visit.context.close()
+        with visiting(browser, url, reduced_motion=wish) as visit:
+            durations[wish] = visit.open("user=m17&item=f9").evaluate(found)
     assert durations == {"reduce": ["0s"], "no-preference": ["0.15s, 0.15s", "0s"]}

@@ -74,10 +74,11 @@ def _with_the_top(rest: _Sums, top_G: Tensor, value_ED: Tensor, logit_T: Tensor,
     """The sums of the whole lists: those of all but the largest logit, moved to its shift, and what has it."""
     if not len(logit_T):
         return rest
-    entry_G, is_some_G = top_G.clamp_min(0), (top_G >= 0).to(logit_T.dtype)
+    entry_G, is_some_G = top_G.clamp_min(0), top_G >= 0
     logit_G = logit_T.index_select(0, entry_G)
-    shift_G = torch.where(top_G >= 0, logit_G.detach(), 0.0)
-    factor_G, exp_G = (rest.shift - shift_G).exp(), (logit_G - shift_G).exp() * is_some_G
+    shift_G = torch.where(is_some_G, logit_G.detach(), 0.0)
+    # Chosen before exp: an empty list reads the logit of another one, whose exp may be infinite.
+    factor_G, exp_G = (rest.shift - shift_G).exp(), torch.where(is_some_G, logit_G - shift_G, -torch.inf).exp()
     value_GD = functional.embedding(rows.index[entry_G], value_ED)
     weighted_GD = torch.addcmul(exp_G[:, None] * value_GD, factor_G[:, None], rest.weighted)
     return _Sums(weighted_GD, factor_G * rest.total + exp_G, shift_G)

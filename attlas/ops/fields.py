@@ -78,7 +78,9 @@ def weighted_pair_sum(table_ED: Tensor, index_BF: Tensor, weight_BP: Tensor) -> 
     if table_ED.device.type != "cpu":
         one_P, other_P = pair_places(index_BF)
         row_BFD = table_ED.index_select(0, index_BF.flatten()).unflatten(0, index_BF.shape)
-        return ((row_BFD[:, one_P] * row_BFD[:, other_P]) * weight_BP[..., None]).sum(1)
+        above_BFF = weight_BP.new_zeros(len(index_BF), index_BF.shape[1], index_BF.shape[1])
+        above_BFF[:, one_P, other_P] = weight_BP
+        return (row_BFD * (above_BFF @ row_BFD)).sum(1)
     return _WeightedPairSum.apply(table_ED, index_BF, weight_BP)
 
 
@@ -170,7 +172,7 @@ def _distinct_on_device(index_BF: Tensor, left_P: Tensor, right_P: Tensor) -> Pa
     first_N = torch.full_like(known_N3[:, 0], len(key_T3)).scatter_reduce(0, sorted_T, at_T, "amin")
     order_N = first_N.argsort()
     place_T = order_N.argsort()[sorted_T]
-    return Pairs(known_N3[order_N, 1], known_N3[order_N, 2], place_T.view(len(left_P), -1).T.contiguous())
+    return Pairs(known_N3[order_N, 1], known_N3[order_N, 2], place_T.view(len(left_P), len(index_BF)).T.contiguous())
 
 
 class _FieldSum(torch.autograd.Function):

@@ -14,6 +14,8 @@ from attlas.ops._numba import call
 from attlas.ops._numba import gram as _cpu
 from attlas.ops.ragged import Ragged
 
+DENSE_FLOATS = 1 << 26  # of a block of rows written out on other devices: 256 MB
+
 
 def cooccurrence(rows: Ragged, columns: Ragged) -> Tensor:
     """How many rows list both i and j, [I, I] in float32: X'X of a binary X given by its rows and by its columns.
@@ -21,11 +23,14 @@ def cooccurrence(rows: Ragged, columns: Ragged) -> Tensor:
     Costs the sum of squared row lengths, not U I^2.
     """
     device = rows.start.device
+    out_II = torch.zeros(rows.width, rows.width, device=device)
     if device.type != "cpu":
-        dense_UI = torch.zeros(rows.count, rows.width, device=device)
-        dense_UI[rows.owner, rows.index] = 1.0
-        return dense_UI.T @ dense_UI
-    out_II = torch.zeros(rows.width, rows.width)
+        for row_R in torch.arange(rows.count, device=device).split(max(1, DENSE_FLOATS // max(rows.width, 1))):
+            some = rows.take(row_R)
+            dense_RI = torch.zeros(some.count, some.width, device=device)
+            dense_RI[some.owner, some.index] = 1.0
+            out_II.addmm_(dense_RI.T, dense_RI)
+        return out_II
     arrays = (rows.start, rows.index, columns.start, columns.index, out_II)
     _cpu.cooccurrence(*(tensor.numpy() for tensor in arrays))
     _cpu.mirror(out_II.numpy())

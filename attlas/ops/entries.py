@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from attlas.ops._numba import call
+from attlas.ops._numba import call, can_read
 from attlas.ops._numba import entries as _cpu
 from attlas.ops._numba import segments as _cpu_places
 from attlas.ops.ragged import Ragged
@@ -104,7 +104,7 @@ def _pooled(sums: _Sums, smoothing: float) -> Tensor:
 
 def _sums_below_the_top(value_ED: Tensor, logit_T: Tensor, rows: Ragged) -> tuple[_Sums, Tensor]:
     """The sums of each list without its largest logit, and the entry that has it; -1 where there is none."""
-    if value_ED.device.type == "cpu":
+    if can_read(value_ED):
         weighted_GD, total_G, shift_G, top_G = _SumsBelowTheTop.apply(value_ED, logit_T, rows)
         return _Sums(weighted_GD, total_G, shift_G), top_G
     known_T, none_G = logit_T.detach(), torch.full((rows.count,), -torch.inf, dtype=logit_T.dtype, device=logit_T.device)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from attlas.errors import ConfigError
 from attlas.ops._lockstep import conjugate_gradients
+from attlas.ops._numba import can_read
 from attlas.ops._numba import exposure as _cpu
 from attlas.ops.ragged import Ragged
 from attlas.ops.ridge import ridge_rows_nearly_reference, ridge_rows_reference
@@ -60,7 +61,7 @@ def mixed_ridge_rows(
     for first in range(0, len(share_GC), step):
         block = slice(first, min(first + step, len(share_GC)))
         gram_RDD = (share_GC[block] @ gram_CX).view(-1, *gram_DCD[:, 0].shape)
-        solve = _solve if table_ED.device.type == "cpu" else _solve_on_device
+        solve = _solve if can_read(table_ED) else _solve_on_device
         failed += solve(table_ED, rows, weight_T, target_T, gram_RDD, penalty_G, block, found_GD, steps)
     if failed:
         raise ConfigError(f"{failed:,} of {rows.count:,} ridge regressions cannot be solved in floats: l2 is too small")

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from attlas.ops._numba import call
+from attlas.ops._numba import call, can_read
 from attlas.ops._numba import segments as _cpu
 
 
@@ -69,7 +69,7 @@ class Ragged:
     @cached_property
     def transposed(self) -> tuple[Tensor, Tensor, Tensor]:
         """The entries grouped by place: start [E + 1], row [T], and which entry [T] each of them is."""
-        if self.start.device.type == "cpu":
+        if can_read(self.start):
             arrays = _cpu.transpose(self.start.numpy(), self.index.numpy(), self.width)
             first, row, entry = (torch.from_numpy(array) for array in arrays)
             return first, row, entry
@@ -80,7 +80,7 @@ class Ragged:
 
     def find(self, row_B: Tensor, wanted_B: Tensor) -> Tensor:
         """The entry in which each asked row lists the wanted place, int64[B]; -1 where it does not."""
-        if self.start.device.type == "cpu":
+        if can_read(self.start):
             place_B = torch.empty_like(row_B)
             call(_cpu.find_in_rows, self.start, self.index, row_B, wanted_B, place_B)
             return place_B

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from attlas.errors import ConfigError
 from attlas.ops._lockstep import conjugate_gradients
+from attlas.ops._numba import can_read
 from attlas.ops._numba import ridge as _cpu
 from attlas.ops.ragged import Ragged
 
@@ -45,7 +46,7 @@ def ridge_rows(
         ConfigError: a row's matrix is not positive definite in floats.
     """
     solved_GD = table_ED.new_empty(rows.count, table_ED.shape[1])
-    if table_ED.device.type == "cpu":
+    if can_read(table_ED):
         given = (table_ED, rows.start, rows.index, weight_T, target_T, gram_DD, penalty_G)
         arrays = [tensor.detach().contiguous().numpy() for tensor in given]
         failed = _cpu.cholesky(*arrays, numba.get_num_threads(), solved_GD.numpy())
@@ -86,7 +87,7 @@ def ridge_rows_nearly(
     No matrix is built per row: a step costs each row its entries times D, and D squared.
     Source: Hestenes & Stiefel 1952; for implicit feedback Takacs, Pilaszy & Tikk, RecSys 2011.
     """
-    if table_ED.device.type != "cpu":
+    if not can_read(table_ED):
         return _nearly_on_device(table_ED, rows, weight_T, target_T, gram_DD, penalty_G, begin_GD, steps)
     found_GD = begin_GD.detach().clone().contiguous()
     given = (table_ED, rows.start, rows.index, weight_T, target_T, gram_DD, penalty_G)

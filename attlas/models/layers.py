@@ -19,6 +19,7 @@ from attlas.ops.descent import Tables
 from attlas.ops.ragged import Ragged
 from attlas.ops.segments import segment_sum, segment_sum_without
 
+DESCENT_BYTES = 5 * 4  # of a parameter that descends: the number, its gradient, two moments and the best so far
 TABLE_NAMES = ("user_embedding", "item_embedding", "user_bias", "item_bias")
 DENSE_SHARE = 1 / 32  # above this share of filled cells a dense product is faster than summing rows
 

@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from attlas.data.inputs import History, LeaveOut, Sizes
 from attlas.errors import ConfigError
-from attlas.models.layers import DESCENT_BYTES, asked_only, embedding, linear
+from attlas.models.layers import DESCENT_BYTES, asked_only, embedding, judge_in_parts, linear
 from attlas.ops.entries import attentive_sum_of_entries
 from attlas.ops.ragged import Ragged
 from attlas.ops.segments import segment_softmax
@@ -168,7 +168,7 @@ class Association(nn.Module):
         user_G = user.new_zeros(history.count)
         user_G[history.row] = user
         left_GC, right_EC = relation.encode_left(users(user_G)), relation.encode_right(items(history.distinct))
-        key_TK: Tensor = relation(functional.embedding(history.owner, left_GC), functional.embedding(history.index, right_EC))
+        key_TK = judge_in_parts(relation, (left_GC, history.owner), (right_EC, history.index))
         return key_TK.detach() if self.config.keys == "detach" else key_TK
 
     def attention(self, user: Tensor, user_history: History) -> dict[str, Tensor]:

@@ -62,11 +62,13 @@ class Ragged:
         return self.start.diff()
 
     @cached_property
+    @torch.inference_mode(False)  # it is kept, and may be asked for again where gradients flow
     def owner(self) -> Tensor:
         """The row that each entry belongs to, int64[T]."""
         return torch.repeat_interleave(torch.arange(self.count, device=self.start.device), self.length)
 
     @cached_property
+    @torch.inference_mode(False)
     def transposed(self) -> tuple[Tensor, Tensor, Tensor]:
         """The entries grouped by place: start [E + 1], row [T], and which entry [T] each of them is."""
         if can_read(self.start):
@@ -85,7 +87,7 @@ class Ragged:
             call(_cpu.find_in_rows, self.start, self.index, row_B, wanted_B, place_B)
             return place_B
         key_T = self.owner * self.width + self.index
-        wanted_key_B = row_B * self.width + wanted_B
+        wanted_key_B = row_B.long() * self.width + wanted_B
         place_B = torch.searchsorted(key_T, wanted_key_B).clamp_(max=max(len(key_T) - 1, 0))
         found_B = key_T[place_B] == wanted_key_B if len(key_T) else torch.zeros_like(row_B, dtype=torch.bool)
         return torch.where(found_B, place_B, -1)

@@ -7,7 +7,7 @@ TORCH_FROM ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check lint results wheel clean
+.PHONY: demo test check lint results wheel kernels clean
 demo: $(READY) ## train three models on a simulated film club and write demo/report.html
 	$(BIN)/attlas demo --out demo
 
@@ -27,6 +27,9 @@ results: $(READY) ## measure what has changed, all or ONLY="SET SET/MODEL", and 
 
 wheel: $(READY) ## a built wheel works in a fresh environment
 	$(BIN)/python -m pytest tests/test_wheel.py --wheel
+
+kernels: ## forget the compiled kernels
+	find attlas -name '*.nb[ic]' -delete
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -151,16 +151,17 @@ class Scorer:
         """The slow way, for a model that neither ranks nor separates."""
         user_V, history = made["user"], made["user_history"]
         item_I = torch.arange(self.inputs.sizes.num_items, device=self.inputs.device)
-        rows = []
+        score_VI = torch.empty(len(user_V), len(item_I), device=item_I.device)
         for v in range(len(user_V)):
-            go_on()
-            pairs = torch.full_like(item_I, v)
-            inputs = {"user": user_V[pairs], "item": item_I, "user_history": history.of_pairs(pairs)}
-            if "item_history" in self.names:
-                inputs["item_history"] = whole(self.inputs.item_lists, item_I)
-            inputs |= self._matrix
-            rows.append(self.model(**{name: inputs[name] for name in self.names}))
-        return torch.stack(rows)
+            for item_B in item_I.split(max(1, self.budget // PAIR_BYTES)):
+                go_on()
+                pairs = torch.full_like(item_B, v)
+                inputs = {"user": user_V[pairs], "item": item_B, "user_history": history.of_pairs(pairs)}
+                if "item_history" in self.names:
+                    inputs["item_history"] = whole(self.inputs.item_lists, item_B)
+                inputs |= self._matrix
+                score_VI[v, item_B] = self.model(**{name: inputs[name] for name in self.names}).float()
+        return score_VI
 
     @property
     def _matrix(self) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class Trial:
             sizes = inputs_of(train).sizes
             what = f"{chosen.__name__} on {sizes.num_users:,} users and {sizes.num_items:,} items"
             needs = chosen.memory(sizes, self.config)
-            refuse_too_large(what, needs, self.experiment.training.memory_bytes())
+            refuse_too_large(what, needs, self.experiment.training.memory_bytes(), device=str(self.device))
 
     def _refuse_unfit(self) -> None:
         """Whatever would fail only after hours of training fails now."""

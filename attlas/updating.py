@@ -170,7 +170,7 @@ def take_in(
 def _solved_anew(model: Any, data: Inputs, solver: dict[str, Any], seed: int) -> nn.Module:
     kind, config = type(model), model.config
     if isinstance(kind, Sized):
-        refuse_too_large(f"{kind.__name__} solved anew", kind.memory(data.sizes, config), None)
+        refuse_too_large(f"{kind.__name__} solved anew", kind.memory(data.sizes, config), None, device=str(data.device))
     made = kind(data.sizes, config).to(data.device)
     train(made, make_solver(made, solver), data, epochs=1, seed=seed)
     return made.eval()

@@ -64,9 +64,33 @@ def test_available_memory_is_what_the_kernel_says(monkeypatch, tmp_path):
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal:       16000 kB\nMemAvailable:    8000 kB\n")
     monkeypatch.setattr("attlas.memory.MEMINFO", meminfo)
+    monkeypatch.setattr("attlas.memory.CGROUP", tmp_path / "nowhere")
     assert available_bytes() == 8000 * 1024
 
 
 def test_where_the_kernel_does_not_say_it_is_all_there_is(monkeypatch, tmp_path):
     monkeypatch.setattr("attlas.memory.MEMINFO", tmp_path / "nowhere")
+    monkeypatch.setattr("attlas.memory.CGROUP", tmp_path / "nowhere")
     assert available_bytes() > 2**20
+
+
+def test_in_a_container_it_is_what_is_left_of_its_limit(monkeypatch, tmp_path):
+    (tmp_path / "meminfo").write_text("MemAvailable:    8000 kB\n")
+    for name, text in (("max", "4000000\n"), ("current", "3000000\n"), ("stat", "anon 1\ninactive_file 500000\n")):
+        (tmp_path / f"memory.{name}").write_text(text)
+    monkeypatch.setattr("attlas.memory.MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr("attlas.memory.CGROUP", tmp_path)
+    assert available_bytes() == 1_500_000
+    (tmp_path / "memory.stat").write_text("anon 1\n")
+    assert available_bytes() == 1_000_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_bytes() == 8000 * 1024
+
+
+def test_a_fit_on_a_card_is_held_against_what_the_card_has_free_or_keeps_unused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (1000, 2000))
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda device: 700)
+    monkeypatch.setattr("torch.cuda.memory_allocated", lambda device: 200)
+    refuse_too_large("a deed", {"a table": 1500}, None, device="cuda")
+    with pytest.raises(TooLarge, match="that cuda has free"):
+        refuse_too_large("a deed", {"a table": 1501}, None, device="cuda")

@@ -96,6 +96,13 @@ def test_a_model_that_neither_ranks_nor_separates_is_asked_pair_by_pair():
     assert score[:, [0, 9]].tolist() == [[300.0, 309.0], [0.0, 9.0]]
 
 
+def test_a_catalogue_is_shown_pair_by_pair_in_batches_that_fit_the_budget():
+    spy = Spy()
+    score = Scorer(spy, INPUTS, budget=5 * PAIR_BYTES).score_all(np.array([3, 0]))
+    assert spy.shown == [5, 5, 5, 1] * 2
+    assert score[:, [0, 9]].tolist() == [[300.0, 309.0], [0.0, 9.0]]
+
+
 class OnlyForward(nn.Module):
     """DELF without its halves."""
 

@@ -131,6 +131,7 @@ class Inputs:
         return _ragged(self.train.by_item, self.device)
 
     @cached_property
+    @torch.inference_mode(False)
     def observed(self) -> Observed:
         """The whole matrix with nothing hidden; where a pair has several ratings, their mean."""
         lists, rating = self.user_lists, self.train.rating
@@ -185,7 +186,7 @@ class Inputs:
         return self.features.crossed(torch.as_tensor(user, device=self.device), context)
 
     def _indices(self, index: np.ndarray | Tensor, count: int, noun: str) -> Tensor:
-        index_B = torch.as_tensor(index, device=self.device)
+        index_B = torch.as_tensor(index, dtype=torch.int64, device=self.device)
         if len(index_B) and (int(index_B.min()) < 0 or int(index_B.max()) >= count):
             raise DataError(
                 f"{noun} indices reach from {int(index_B.min())} to {int(index_B.max())}; expected 0 to {count - 1}"
@@ -258,6 +259,7 @@ def _matched(lists: Ragged, asker_B: Tensor, left_out_B: Tensor, rng: np.random.
     return torch.where((left_out_B < 0) & (length_B > 0), random_B, left_out_B)
 
 
+@torch.inference_mode(False)  # whoever asks first: what is kept may be learned from
 def _ragged(matrix: sparse.csr_array, device: torch.device) -> Ragged:
     start = torch.from_numpy(matrix.indptr.astype(np.int64)).to(device)
     return Ragged(start, torch.from_numpy(matrix.indices.astype(np.int64)).to(device), matrix.shape[1])

@@ -29,6 +29,7 @@ from torch.utils.checkpoint import checkpoint
 from attlas.data.inputs import Crossed, Fields, Sizes
 from attlas.errors import ConfigError
 from attlas.models.factors import BatchNorm, Entries, Factors
+from attlas.models.layers import DESCENT_BYTES
 from attlas.ops.fields import distinct_pairs, judge_pairs, pair_places, weighted_pair_sum
 from attlas.spaces import Choice, Space, Span
 
@@ -265,11 +266,13 @@ class AFM(nn.Module):
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
-        """The tables with a gradient and two moments each; free logits for every pair of features of two fields."""
+        """Tables, gradients, two moments and the best so far; so too free logits for every pair of features of two fields."""
         floats = sum(sizes.fields) * (config.embedding_dim + 1) + config.embedding_dim * (config.attention_dim + 1)
         free = _pairs_of_features(sizes.fields) if config.attention == "free" else 0
-        needs = {"tables of features, their gradients and moments": 16 * (floats + 2 * config.attention_dim + 1)}
-        return needs | ({"a logit for every pair of features, their gradients and moments": 16 * free} if free else {})
+        floats += 2 * config.attention_dim + 1
+        needs = {"tables of features, their gradients, moments and best values": floats}
+        needs |= {"a logit for every pair of features, their gradients, moments and best values": free} if free else {}
+        return {name: DESCENT_BYTES * count for name, count in needs.items()}
 
 
 def _pairs_of_features(sizes: tuple[int, ...]) -> int:

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from attlas.data.inputs import Inputs, Sizes
 from attlas.data.observed import Observed, Side
 from attlas.errors import ConfigError
-from attlas.models.layers import embedding
+from attlas.models.layers import DESCENT_BYTES, embedding
 from attlas.models.matrix_attention import Matrix, MatrixAttention
 from attlas.models.slide_attention import SlideAttention
 from attlas.ops.factors import factorise
@@ -284,12 +284,12 @@ class AIMF(nn.Module):
 
     @staticmethod
     def memory(sizes: Sizes, config: AIMF.Config) -> dict[str, int]:
-        """Parameters with their gradients and two moments each, and what a batch that asks for everybody makes."""
+        """Parameters, their gradients, two moments and best values, and what a batch that asks for everybody makes."""
         users, items = sizes.num_users, sizes.num_items
         left = users**2 + 2 * items**2 if config.projection == "left" and config.implicit else 0
         width = config.embedding_dim + 1 + config.attention_dim
         return {
-            "parameters, gradients and moments": 16 * ((users + items) * width + left + 64 * width**2),
+            "parameters, gradients, moments, best values": DESCENT_BYTES * ((users + items) * width + left + 64 * width**2),
             "features, projections and codes": 4 * (users + items) * 12 * width,
         }
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from attlas.data.inputs import History, LeaveOut, Sizes
 from attlas.errors import ConfigError
 from attlas.models.dacr_branches import Matching, Representation
-from attlas.models.layers import HistorySum, Tower, linear
+from attlas.models.layers import DESCENT_BYTES, HistorySum, Tower, linear
 from attlas.spaces import Choice, Space, Span
 
 STRICT, SIZES = ConfigDict(extra="forbid"), Choice((32, 64, 128))
@@ -140,12 +140,13 @@ class Gated(nn.Module):
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
-        """Two tables and all layers, each with its gradient and two moments."""
+        """Two tables and all layers, each with its gradient, two moments and the best so far."""
         m, of_m = getattr(config, "representation_dim", 0), getattr(config, "representation_layers", ())
         h, of_h = getattr(config, "matching_dim", 0), getattr(config, "matching_layers", ())
         gates = ((m, of_m), (m, of_m), (2 * h, of_h))
         layers = sum(d * d + sum(a * b for a, b in pairwise((2 * d, *above))) for d, above in gates)
-        return {"weights, gradients and moments": 16 * ((sizes.num_users + sizes.num_items) * (m + h) + layers)}
+        floats = (sizes.num_users + sizes.num_items) * (m + h) + layers
+        return {"weights, gradients, moments and best values": DESCENT_BYTES * floats}
 
 
 class ARL(Gated):

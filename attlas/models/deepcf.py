@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from attlas.data.inputs import History, LeaveOut, Sizes
 from attlas.models.branches import fuse, match_branches, match_pairs
-from attlas.models.layers import PairTower, linear
+from attlas.models.layers import DESCENT_BYTES, PairTower, linear
 from attlas.ops.segments import segment_sum_without
 from attlas.spaces import Choice, Space, Span
 
@@ -130,7 +130,7 @@ class CFNetRL(nn.Module):
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
-        """Two tables, each with its gradient and two moments."""
+        """Two tables, each with its gradient, two moments and the best so far."""
         return _table_memory(sizes, config.rl_user_dim, config.rl_item_dim)
 
 
@@ -185,7 +185,7 @@ class CFNetML(nn.Module):
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
-        """Two tables, each with its gradient and two moments."""
+        """Two tables, each with its gradient, two moments and the best so far."""
         return _table_memory(sizes, config.ml_dim, config.ml_dim)
 
 
@@ -252,7 +252,7 @@ class CFNet(nn.Module):
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
-        """Four tables, each with its gradient and two moments."""
+        """Four tables, each with its gradient, two moments and the best so far."""
         return _table_memory(sizes, config.rl_user_dim + config.ml_dim, config.rl_item_dim + config.ml_dim)
 
 
@@ -267,4 +267,4 @@ def _output(inputs: int) -> nn.Linear:
 def _table_memory(sizes: Sizes, user_columns: int, item_columns: int) -> dict[str, int]:
     """A user's row is as long as there are items, an item's as there are users."""
     floats = sizes.num_items * user_columns + sizes.num_users * item_columns
-    return {"tables of the row layers, their gradients and moments": 4 * 4 * floats}
+    return {"tables of the row layers, their gradients, moments and best values": DESCENT_BYTES * floats}

@@ -24,7 +24,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from attlas.data.inputs import History, LeaveOut, Sizes
-from attlas.models.layers import PairTower, embedding, linear, run_abreast
+from attlas.models.layers import DESCENT_BYTES, PairTower, embedding, linear, run_abreast
 from attlas.models.reasons import Reasons
 from attlas.ops.halves import relu_of_halves
 from attlas.ops.segments import attentive_sum, segment_softmax, segment_sum_without
@@ -218,6 +218,6 @@ class DELF(nn.Module):
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
-        """Four tables, each with its gradient and two moments."""
+        """Four tables, each with its gradient, two moments and the best so far."""
         rows = 2 * (sizes.num_users + sizes.num_items)
-        return {"embedding tables, their gradients and moments": 4 * 4 * rows * config.embedding_dim}
+        return {"embedding tables, their gradients, moments and best values": DESCENT_BYTES * rows * config.embedding_dim}

@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from attlas.data.inputs import History, LeaveOut, Sizes
 from attlas.errors import ConfigError
-from attlas.models.layers import asked_only, embedding, linear
+from attlas.models.layers import DESCENT_BYTES, asked_only, embedding, judge_in_parts, linear
 from attlas.ops.entries import attentive_sum_of_entries
 from attlas.ops.ragged import Ragged
 from attlas.ops.segments import segment_softmax
@@ -168,7 +168,7 @@ class Association(nn.Module):
         user_G = user.new_zeros(history.count)
         user_G[history.row] = user
         left_GC, right_EC = relation.encode_left(users(user_G)), relation.encode_right(items(history.distinct))
-        key_TK: Tensor = relation(functional.embedding(history.owner, left_GC), functional.embedding(history.index, right_EC))
+        key_TK = judge_in_parts(relation, (left_GC, history.owner), (right_EC, history.index))
         return key_TK.detach() if self.config.keys == "detach" else key_TK
 
     def attention(self, user: Tensor, user_history: History) -> dict[str, Tensor]:
@@ -180,10 +180,10 @@ class Association(nn.Module):
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
-        """Four tables, each with its gradient and two moments."""
+        """Four tables, each with its gradient, two moments and the best so far."""
         rows = sizes.num_users + 3 * sizes.num_items
         widest = max(config.embedding_dim, config.association_dim or 0)
-        return {"embedding tables, their gradients and moments": 4 * 4 * rows * widest}
+        return {"embedding tables, their gradients, moments and best values": DESCENT_BYTES * rows * widest}
 
 
 class DRNet(Association):
@@ -259,9 +259,9 @@ class Affection(nn.Module):
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
-        """Both tables, each with its gradient and two moments."""
+        """Both tables, each with its gradient, two moments and the best so far."""
         rows = sizes.num_users + sizes.num_items
-        return {"embedding tables, their gradients and moments": 4 * 4 * rows * config.embedding_dim}
+        return {"embedding tables, their gradients, moments and best values": DESCENT_BYTES * rows * config.embedding_dim}
 
 
 class Relation(nn.Module):

@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from attlas.data.inputs import History, LeaveOut, Sizes
-from attlas.models.layers import embedding
+from attlas.models.layers import DESCENT_BYTES, embedding
 from attlas.models.reasons import Reasons
 from attlas.ops.gram import pair_products
 from attlas.ops.segments import segment_sum
@@ -126,8 +126,9 @@ class FISM(nn.Module):
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
-        """Both tables, each with its gradient and two moments."""
-        return {"embedding tables, their gradients and moments": 4 * 4 * 2 * sizes.num_items * (config.embedding_dim + 1)}
+        """Both tables, each with its gradient, two moments and the best so far."""
+        floats = 2 * sizes.num_items * (config.embedding_dim + 1)
+        return {"embedding tables, their gradients, moments and best values": DESCENT_BYTES * floats}
 
 
 def _pool(q_ED: Tensor, history: History) -> tuple[Tensor, Tensor]:

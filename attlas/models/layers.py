@@ -6,7 +6,7 @@ Shapes: B pairs, D embedding, H hidden, R lists, I items.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal, cast
 
@@ -19,7 +19,9 @@ from attlas.ops.descent import Tables
 from attlas.ops.ragged import Ragged
 from attlas.ops.segments import segment_sum, segment_sum_without
 
+DESCENT_BYTES = 5 * 4  # of a parameter that descends: the number, its gradient, two moments and the best so far
 TABLE_NAMES = ("user_embedding", "item_embedding", "user_bias", "item_bias")
+PAIRS_AT_ONCE = 2**16  # of rows that a layer judges where nothing is learned
 DENSE_SHARE = 1 / 32  # above this share of filled cells a dense product is faster than summing rows
 
 
@@ -165,6 +167,24 @@ def run_abreast(towers: Sequence[PairTower], hidden_NH: Tensor) -> Tensor:
         weight_WHK = torch.stack([layer.weight for layer in layers]).transpose(1, 2)
         hidden_NWH = relu_layers(hidden_NWH, weight_WHK, torch.stack([layer.bias for layer in layers]))
     return hidden_NWH.flatten(1)
+
+
+def judge_in_parts(
+    judge: Callable[[Tensor, Tensor], Tensor], left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor]
+) -> Tensor:
+    """What a layer says of N pairs of rows, [N, K]; where nothing is learned, of some of them at a time.
+
+    Args:
+        judge: the layer, from two times [n, C] to [n, K].
+        left, right: a table and the row of it that each pair reads, int64[N].
+    """
+    (left_GC, left_N), (right_EC, right_N) = left, right
+    step = max(1, len(left_N)) if torch.is_grad_enabled() else PAIRS_AT_ONCE
+    parts = [
+        judge(nn.functional.embedding(left_n, left_GC), nn.functional.embedding(right_n, right_EC))
+        for left_n, right_n in zip(left_N.split(step), right_N.split(step), strict=True)
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def asked_only(history: History) -> History:

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from attlas.data.inputs import History, LeaveOut, Sizes
 from attlas.errors import ConfigError
-from attlas.models.layers import embedding
+from attlas.models.layers import DESCENT_BYTES, embedding
 from attlas.models.reasons import Reasons
 from attlas.ops.cells import asked_cells, rectified_product, rectified_sum
 from attlas.ops.gram import pair_products
@@ -193,7 +193,7 @@ class NAIS(nn.Module):
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
-        """Both tables and the network, each with its gradient and two moments."""
-        tables = 4 * 4 * 2 * sizes.num_items * (config.embedding_dim + 1)
-        network = 4 * 4 * config.attention_dim * (2 * config.embedding_dim + 2)
-        return {"embedding tables, their gradients and moments": tables + network}
+        """Both tables and the network, each with its gradient, two moments and the best so far."""
+        tables = DESCENT_BYTES * 2 * sizes.num_items * (config.embedding_dim + 1)
+        network = DESCENT_BYTES * config.attention_dim * (2 * config.embedding_dim + 2)
+        return {"embedding tables, their gradients, moments and best values": tables + network}

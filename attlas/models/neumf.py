@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from attlas.data.inputs import Sizes
 from attlas.models.branches import fuse, match_branches, match_pairs
-from attlas.models.layers import PairTower, embedding
+from attlas.models.layers import DESCENT_BYTES, PairTower, embedding
 from attlas.spaces import Choice, Space, Span
 
 DenseStart = Literal["glorot", "normal"]
@@ -95,7 +95,7 @@ class GMF(nn.Module):
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
-        """Two tables, each with its gradient and two moments."""
+        """Two tables, each with its gradient, two moments and the best so far."""
         return _table_memory(sizes, config.gmf_dim)
 
 
@@ -158,7 +158,7 @@ class MLP(nn.Module):
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
-        """Two tables, each with its gradient and two moments."""
+        """Two tables, each with its gradient, two moments and the best so far."""
         return _table_memory(sizes, config.mlp_dim)
 
 
@@ -224,7 +224,7 @@ class NeuMF(nn.Module):
 
     @staticmethod
     def memory(sizes: Sizes, config: Any) -> dict[str, int]:
-        """Four tables, each with its gradient and two moments."""
+        """Four tables, each with its gradient, two moments and the best so far."""
         return _table_memory(sizes, config.gmf_dim + config.mlp_dim)
 
 
@@ -250,4 +250,5 @@ def _output(inputs: int, config: GMF.Config | MLP.Config) -> nn.Linear:
 
 
 def _table_memory(sizes: Sizes, columns: int) -> dict[str, int]:
-    return {"embedding tables, their gradients and moments": 4 * 4 * (sizes.num_users + sizes.num_items) * columns}
+    floats = (sizes.num_users + sizes.num_items) * columns
+    return {"embedding tables, their gradients, moments and best values": DESCENT_BYTES * floats}

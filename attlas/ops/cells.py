@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attlas.ops._numba import call
+from attlas.ops._numba import call, can_read
 from attlas.ops._numba import cells as _cpu
 from attlas.ops.ragged import Ragged
 
@@ -41,7 +41,7 @@ def asked_cells(rows: Ragged, target_B: Tensor, row_B: Tensor, count: int) -> Ra
     if int(rows.length[row_B].sum()) >= count * rows.width:
         return Ragged.full(count, rows.width, device=target_B.device)
     start = torch.zeros(count + 1, dtype=torch.int64, device=target_B.device)
-    if target_B.device.type != "cpu":
+    if not can_read(target_B):
         asked = rows.take(row_B)
         key_N = torch.unique(target_B[asked.owner] * rows.width + asked.index)
         start[1:] = torch.bincount(key_N // rows.width, minlength=count).cumsum(0)
@@ -196,7 +196,7 @@ def _hidden(right_RD: Tensor, folded_DX: Tensor, hidden: int) -> Tensor:
 
 def _product_logits(hidden_RKA: Tensor, bias_A: Tensor, head_A: Tensor) -> Tensor:
     """head . ReLU(hidden + bias), [K, R]."""
-    if hidden_RKA.device.type != "cpu":
+    if not can_read(hidden_RKA):
         return ((hidden_RKA + bias_A).relu_() @ head_A).T
     logit_KR = hidden_RKA.new_empty(hidden_RKA.shape[1], hidden_RKA.shape[0])
     call(_cpu.product_logits, hidden_RKA, bias_A, head_A, logit_KR)
@@ -205,7 +205,7 @@ def _product_logits(hidden_RKA: Tensor, bias_A: Tensor, head_A: Tensor) -> Tenso
 
 def _pass_product(hidden_RKA: Tensor, bias_A: Tensor, grad_KR: Tensor) -> Tensor:
     """Put the gradient of each cell where its hidden unit is above zero, into the units' own place; its sum over cells, [A]."""
-    if hidden_RKA.device.type != "cpu":
+    if not can_read(hidden_RKA):
         return hidden_RKA.add_(bias_A).gt_(0).mul_(grad_KR.T[:, :, None]).sum((0, 1))
     part_SA = bias_A.new_empty(PARTS, len(bias_A))
     call(_cpu.product_passed, hidden_RKA, bias_A, grad_KR, part_SA)
@@ -237,7 +237,7 @@ class _RectifiedSum(torch.autograd.Function):
 
 def _sum_logits(left_KA: Tensor, right_RA: Tensor, head_A: Tensor) -> Tensor:
     """head . ReLU(left + right), [K, R]."""
-    if left_KA.device.type != "cpu":
+    if not can_read(left_KA):
         return ((right_RA + left_KA[:, None]).relu_()) @ head_A
     logit_KR = left_KA.new_empty(len(left_KA), len(right_RA))
     call(_cpu.sum_logits, left_KA, right_RA, head_A, logit_KR)
@@ -246,7 +246,7 @@ def _sum_logits(left_KA: Tensor, right_RA: Tensor, head_A: Tensor) -> Tensor:
 
 def _pass_sum(left_KA: Tensor, right_RA: Tensor, grad_KR: Tensor) -> tuple[Tensor, Tensor]:
     """The gradient of each cell where its hidden unit is above zero, summed over right rows, [K, A], and left rows, [R, A]."""
-    if left_KA.device.type != "cpu":
+    if not can_read(left_KA):
         passed_KRA = (right_RA + left_KA[:, None]).gt_(0).mul_(grad_KR[:, :, None])
         return passed_KRA.sum(1), passed_KRA.sum(0)
     part_SKA, passed_RA = left_KA.new_empty(PARTS, *left_KA.shape), right_RA.new_empty(right_RA.shape)

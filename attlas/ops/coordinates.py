@@ -17,6 +17,7 @@ import numba
 import torch
 from torch import Tensor
 
+from attlas.ops._numba import can_read
 from attlas.ops._numba import coordinates as _cpu
 from attlas.ops.ragged import Ragged
 
@@ -49,7 +50,7 @@ def sweep_coordinates(
 
     Source: Pilaszy, Zibriczky & Tikk, RecSys 2010; with a shared part He et al., SIGIR 2016.
     """
-    if table_ED.device.type != "cpu":
+    if not can_read(table_ED):
         return _swept_in_lockstep(table_ED, rows, weight_T, target_T, gram_DD, scale_G, penalty, begin_GD)
     found_GD = begin_GD.detach().clone(memory_format=torch.contiguous_format)
     given = (table_ED, rows.start, rows.index, weight_T, target_T, gram_DD, scale_G)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from attlas.ops._numba import call
+from attlas.ops._numba import call, can_read
 from attlas.ops._numba import entries as _cpu
 from attlas.ops._numba import segments as _cpu_places
 from attlas.ops.ragged import Ragged
@@ -74,10 +74,11 @@ def _with_the_top(rest: _Sums, top_G: Tensor, value_ED: Tensor, logit_T: Tensor,
     """The sums of the whole lists: those of all but the largest logit, moved to its shift, and what has it."""
     if not len(logit_T):
         return rest
-    entry_G, is_some_G = top_G.clamp_min(0), (top_G >= 0).to(logit_T.dtype)
+    entry_G, is_some_G = top_G.clamp_min(0), top_G >= 0
     logit_G = logit_T.index_select(0, entry_G)
-    shift_G = torch.where(top_G >= 0, logit_G.detach(), 0.0)
-    factor_G, exp_G = (rest.shift - shift_G).exp(), (logit_G - shift_G).exp() * is_some_G
+    shift_G = torch.where(is_some_G, logit_G.detach(), 0.0)
+    # Chosen before exp: an empty list reads the logit of another one, whose exp may be infinite.
+    factor_G, exp_G = (rest.shift - shift_G).exp(), torch.where(is_some_G, logit_G - shift_G, -torch.inf).exp()
     value_GD = functional.embedding(rows.index[entry_G], value_ED)
     weighted_GD = torch.addcmul(exp_G[:, None] * value_GD, factor_G[:, None], rest.weighted)
     return _Sums(weighted_GD, factor_G * rest.total + exp_G, shift_G)
@@ -103,7 +104,7 @@ def _pooled(sums: _Sums, smoothing: float) -> Tensor:
 
 def _sums_below_the_top(value_ED: Tensor, logit_T: Tensor, rows: Ragged) -> tuple[_Sums, Tensor]:
     """The sums of each list without its largest logit, and the entry that has it; -1 where there is none."""
-    if value_ED.device.type == "cpu":
+    if can_read(value_ED):
         weighted_GD, total_G, shift_G, top_G = _SumsBelowTheTop.apply(value_ED, logit_T, rows)
         return _Sums(weighted_GD, total_G, shift_G), top_G
     known_T, none_G = logit_T.detach(), torch.full((rows.count,), -torch.inf, dtype=logit_T.dtype, device=logit_T.device)

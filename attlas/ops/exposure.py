@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attlas.ops._numba import call
+from attlas.ops._numba import call, can_read
 from attlas.ops._numba import exposure as _cpu
 from attlas.ops.ragged import Ragged
 
@@ -97,7 +97,7 @@ def responsibilities(own_GC: Tensor, other_EC: Tensor, rows: Ragged) -> Tensor:
 
     It is the expectation step of a mixture; all products must be positive. Not differentiable.
     """
-    if own_GC.device.type == "cpu":
+    if can_read(own_GC):
         sum_GC = own_GC.new_empty(own_GC.shape)
         call(_cpu.responsibilities, own_GC, other_EC, rows.start, rows.index, sum_GC)
         return sum_GC
@@ -159,7 +159,7 @@ def _quadratic_forms(own_GD: Tensor, share_GC: Tensor, gram_DCD: Tensor) -> tupl
     for block in _blocks(len(own_GD), gram_DCD[0].numel()):
         own_RD, share_RC = own_GD[block], share_GC[block]
         product_RCD = (own_RD @ gram_DCD.flatten(1)).unflatten(1, gram_DCD.shape[1:])
-        if own_GD.device.type == "cpu":
+        if can_read(own_GD):
             call(_cpu.mix_products, product_RCD, own_RD, share_RC, mixed_GD[block], quadratic_GC[block])
         else:
             mixed_GD[block] = (share_RC[:, None] @ product_RCD).squeeze(1)
@@ -178,7 +178,7 @@ def _add_listed(
     out: tuple[Tensor, Tensor, Tensor],
 ) -> None:
     """Adds to both gradients, and sets what the listed cells of each row cost besides what all cells do."""
-    if own_GD.device.type == "cpu":
+    if can_read(own_GD):
         kind = own_GD.numpy().dtype.type
         numbers = (kind(cost.floor), kind(cost.floor_weight), cost.is_certain, kind(cost.surprise), kind(cost.toll))
         tables = (own_GD, share_GC, other_ED, other_share_EC, rows.start, rows.index)

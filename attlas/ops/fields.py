@@ -17,7 +17,7 @@ import numba
 import torch
 from torch import Tensor
 
-from attlas.ops._numba import call
+from attlas.ops._numba import call, can_read
 from attlas.ops._numba import fields as _cpu
 
 CHUNK_FLOATS = 2**20  # of the products of pairs that stand at once: 4 MB, what two cores' caches hold
@@ -45,7 +45,7 @@ def field_sum(table_EK: Tensor, index_BF: Tensor) -> Tensor:
         table_EK: one row per entry.
         index_BF: int64, at least one field.
     """
-    if table_EK.device.type != "cpu":
+    if not can_read(table_EK):
         return table_EK.index_select(0, index_BF.flatten()).unflatten(0, index_BF.shape).sum(1)
     return _FieldSum.apply(table_EK, index_BF)
 
@@ -61,7 +61,7 @@ def pair_sum(table_ED: Tensor, index_BF: Tensor) -> Tensor:
     Each entry meets the sum of those before it: linear in the fields, and nothing cancels as it does in half the difference
     of squares (Rendle 2010, lemma 3.1), which it equals.
     """
-    if table_ED.device.type != "cpu":
+    if not can_read(table_ED):
         row_BFD = table_ED.index_select(0, index_BF.flatten()).unflatten(0, index_BF.shape)
         return (row_BFD[:, 1:] * row_BFD.cumsum(1)[:, :-1]).sum(1)
     return _PairSum.apply(table_ED, index_BF)
@@ -75,10 +75,12 @@ def pair_sum_reference(table_ED: Tensor, index_BF: Tensor) -> Tensor:
 
 def weighted_pair_sum(table_ED: Tensor, index_BF: Tensor, weight_BP: Tensor) -> Tensor:
     """The sum over all pairs of fields of a weight times the product of their entries, column by column, [B, D]."""
-    if table_ED.device.type != "cpu":
+    if not can_read(table_ED):
         one_P, other_P = pair_places(index_BF)
         row_BFD = table_ED.index_select(0, index_BF.flatten()).unflatten(0, index_BF.shape)
-        return ((row_BFD[:, one_P] * row_BFD[:, other_P]) * weight_BP[..., None]).sum(1)
+        above_BFF = weight_BP.new_zeros(len(index_BF), index_BF.shape[1], index_BF.shape[1])
+        above_BFF[:, one_P, other_P] = weight_BP
+        return (row_BFD * (above_BFF @ row_BFD)).sum(1)
     return _WeightedPairSum.apply(table_ED, index_BF, weight_BP)
 
 
@@ -98,7 +100,7 @@ def distinct_pairs(index_BF: Tensor) -> Pairs:
     left_P, right_P = pair_places(index_BF)
     rows, pairs = len(index_BF), len(left_P)
     place_BP = index_BF.new_empty(rows, pairs)
-    if index_BF.device.type != "cpu":
+    if not can_read(index_BF):
         return _distinct_on_device(index_BF, left_P, right_P)
     first_PB, count_P = index_BF.new_empty(pairs, rows), index_BF.new_zeros(pairs)
     call(_cpu.find_equal, index_BF, left_P, right_P, place_BP, first_PB, count_P)
@@ -170,7 +172,7 @@ def _distinct_on_device(index_BF: Tensor, left_P: Tensor, right_P: Tensor) -> Pa
     first_N = torch.full_like(known_N3[:, 0], len(key_T3)).scatter_reduce(0, sorted_T, at_T, "amin")
     order_N = first_N.argsort()
     place_T = order_N.argsort()[sorted_T]
-    return Pairs(known_N3[order_N, 1], known_N3[order_N, 2], place_T.view(len(left_P), -1).T.contiguous())
+    return Pairs(known_N3[order_N, 1], known_N3[order_N, 2], place_T.view(len(left_P), len(index_BF)).T.contiguous())
 
 
 class _FieldSum(torch.autograd.Function):
@@ -233,7 +235,7 @@ class _JudgePairs(torch.autograd.Function):
         logit_N, score_N = (table_ED.new_empty(len(one_N)) for _ in range(2))
         for part in _chunks(len(one_N), sum(joined_DT.shape)):
             joined_NT = _products(table_ED, one_N[part], other_N[part]) @ joined_DT
-            if table_ED.device.type == "cpu":
+            if can_read(table_ED):
                 call(_cpu.judge, joined_NT, bias_A, head_A, logit_N[part], score_N[part])
             else:
                 logit_N[part] = (joined_NT[:, :-1] + bias_A).relu_() @ head_A
@@ -249,7 +251,7 @@ class _JudgePairs(torch.autograd.Function):
         for part in _chunks(len(one_N), sum(joined_DT.shape)):
             product_ND = _products(table_ED, one_N[part], other_N[part])
             joined_NT = product_ND @ joined_DT
-            if table_ED.device.type == "cpu":
+            if can_read(table_ED):
                 given = joined_NT, bias_A, head_A, grads[0][part], grads[1][part]
                 call(_cpu.judge_backward, *given, grad_bias_CA, grad_head_CA)
             else:
@@ -276,7 +278,7 @@ def _chunks(count: int, floats: int) -> list[slice]:
 
 
 def _products(table_ED: Tensor, one_N: Tensor, other_N: Tensor) -> Tensor:
-    if table_ED.device.type != "cpu":
+    if not can_read(table_ED):
         return table_ED.index_select(0, one_N) * table_ED.index_select(0, other_N)
     out_ND = table_ED.new_empty(len(one_N), table_ED.shape[1])
     call(_cpu.multiply_rows, table_ED, one_N, other_N, out_ND)
@@ -284,7 +286,7 @@ def _products(table_ED: Tensor, one_N: Tensor, other_N: Tensor) -> Tensor:
 
 
 def _spread_products(table_ED: Tensor, one_N: Tensor, other_N: Tensor, grad_ND: Tensor, out_ED: Tensor) -> None:
-    if table_ED.device.type == "cpu":
+    if can_read(table_ED):
         _spread(_cpu.multiply_rows_backward, table_ED, one_N, other_N, grad_ND, out_ED)
         return
     out_ED.index_add_(0, one_N, grad_ND * table_ED.index_select(0, other_N))

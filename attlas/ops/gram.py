@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attlas.ops._numba import call
+from attlas.ops._numba import call, can_read
 from attlas.ops._numba import gram as _cpu
 from attlas.ops.ragged import Ragged
+
+DENSE_FLOATS = 1 << 26  # of a block of rows written out on other devices: 256 MB
 
 
 def cooccurrence(rows: Ragged, columns: Ragged) -> Tensor:
@@ -21,11 +23,14 @@ def cooccurrence(rows: Ragged, columns: Ragged) -> Tensor:
     Costs the sum of squared row lengths, not U I^2.
     """
     device = rows.start.device
-    if device.type != "cpu":
-        dense_UI = torch.zeros(rows.count, rows.width, device=device)
-        dense_UI[rows.owner, rows.index] = 1.0
-        return dense_UI.T @ dense_UI
-    out_II = torch.zeros(rows.width, rows.width)
+    out_II = torch.zeros(rows.width, rows.width, device=device)
+    if not can_read(rows.start):
+        for row_R in torch.arange(rows.count, device=device).split(max(1, DENSE_FLOATS // max(rows.width, 1))):
+            some = rows.take(row_R)
+            dense_RI = torch.zeros(some.count, some.width, device=device)
+            dense_RI[some.owner, some.index] = 1.0
+            out_II.addmm_(dense_RI.T, dense_RI)
+        return out_II
     arrays = (rows.start, rows.index, columns.start, columns.index, out_II)
     _cpu.cooccurrence(*(tensor.numpy() for tensor in arrays))
     _cpu.mirror(out_II.numpy())
@@ -46,7 +51,7 @@ def cooccurrence_reference(rows: Ragged, columns: Ragged) -> Tensor:
 @torch.no_grad()
 def inner_products(left_GD: Tensor, right_ED: Tensor, rows: Ragged) -> Tensor:
     """The product of each row's vector with the vector that each of its entries points to, [T]; not differentiable."""
-    if left_GD.device.type != "cpu":
+    if not can_read(left_GD):
         return (left_GD[rows.owner] * right_ED[rows.index]).sum(-1)
     out_T = left_GD.new_empty(len(rows.index))
     call(_cpu.inner_products, left_GD, right_ED, rows.start, rows.index, out_T)
@@ -64,7 +69,7 @@ def pair_products(left_GD: Tensor, right_ED: Tensor, left_B: Tensor, right_B: Te
 
     No row is copied: on the way back each row of a table gathers from the pairs that name it.
     """
-    if left_GD.device.type != "cpu":
+    if not can_read(left_GD):
         return (left_GD.index_select(0, left_B) * right_ED.index_select(0, right_B)).sum(-1)
     return _PairProducts.apply(left_GD, right_ED, left_B, right_B)
 
@@ -113,7 +118,7 @@ class _SparseProduct(torch.autograd.Function):
 def _sum_cells(start_G1: Tensor, index_T: Tensor, value_T: Tensor, table_ED: Tensor) -> Tensor:
     """The sum over each row's cells of what stands in them times the row of the table at their place, [G, D]."""
     out_GD = table_ED.new_zeros(len(start_G1) - 1, table_ED.shape[1])
-    if table_ED.device.type != "cpu":
+    if not can_read(table_ED):
         owner_T = torch.repeat_interleave(torch.arange(len(out_GD), device=start_G1.device), start_G1.diff())
         return out_GD.index_add_(0, owner_T, value_T[:, None] * table_ED[index_T])
     call(_cpu.sum_cells, start_G1, index_T, value_T.to(table_ED.dtype), table_ED, out_GD)
@@ -122,7 +127,7 @@ def _sum_cells(start_G1: Tensor, index_T: Tensor, value_T: Tensor, table_ED: Ten
 
 def residuals(rows: Ragged, value_T: Tensor, row_G: Tensor, column_E: Tensor) -> Tensor:
     """What stands in each cell of a sparse matrix less a number of its row and one of its column, [T]; not differentiable."""
-    if value_T.device.type != "cpu":
+    if not can_read(value_T):
         return (value_T - row_G[rows.owner] - column_E[rows.index]).detach()
     out_T = row_G.new_empty(len(value_T))
     call(_cpu.residuals, rows.start, rows.index, value_T.to(row_G.dtype), row_G, column_E, out_T)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attlas.ops._numba import call
+from attlas.ops._numba import call, can_read
 from attlas.ops._numba import halves as _cpu
 
 
@@ -25,7 +25,7 @@ def distinct(asker_B: Tensor, is_apart_B: Tensor) -> tuple[Tensor, Tensor]:
         The first of each, int64[D], by who asks and then those apart in their order; and which of these each is, int64[B].
     """
     count = int(asker_B.max()) + 1 if len(asker_B) else 0
-    if asker_B.device.type == "cpu":
+    if can_read(asker_B):
         first_G, first_D, row_B = torch.full((count,), -1), torch.empty_like(asker_B), torch.empty_like(asker_B)
         kinds = _cpu.distinct(*(tensor.numpy() for tensor in (asker_B, is_apart_B, first_G, first_D, row_B)))
         return first_D[:kinds], row_B
@@ -53,7 +53,7 @@ def relu_of_halves(left_GC: Tensor, left_B: Tensor, right_HC: Tensor, right_B: T
         left_GC, right_HC: the two tables.
         left_B, right_B: int64[B], the row of each that a pair adds.
     """
-    if left_GC.device.type == "cpu":
+    if can_read(left_GC):
         return _ReluOfHalves.apply(left_GC, left_B, right_HC, right_B)
     return (left_GC.index_select(0, left_B) + right_HC.index_select(0, right_B)).relu_()
 
@@ -74,7 +74,7 @@ def products_and_relu_of_halves(
         left_B, right_B: int64[B], the row of each that a pair reads.
         split: how many columns are multiplied; the rest are added.
     """
-    if left_GC.device.type == "cpu":
+    if can_read(left_GC):
         product_B, out_BH = _ProductsAndReluOfHalves.apply(left_GC, left_B, right_HC, right_B, split)
         return product_B, out_BH
     left_BC, right_BC = left_GC.index_select(0, left_B), right_HC.index_select(0, right_B)

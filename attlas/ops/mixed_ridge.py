@@ -10,16 +10,21 @@ Shapes: G rows, T entries, E rows of the table, D columns of it, C matrices to m
 
 from __future__ import annotations
 
+from functools import partial
+
 import numba
 import torch
 from torch import Tensor
 
 from attlas.errors import ConfigError
+from attlas.ops._lockstep import conjugate_gradients
+from attlas.ops._numba import can_read
 from attlas.ops._numba import exposure as _cpu
 from attlas.ops.ragged import Ragged
 from attlas.ops.ridge import ridge_rows_nearly_reference, ridge_rows_reference
 
 BLOCK_FLOATS = 1 << 21  # what the matrices of a block take: 8 MB
+ENTRY_FLOATS = 1 << 26  # what is built of a block's entries at a time on other devices: 256 MB
 
 
 @torch.no_grad()
@@ -56,7 +61,7 @@ def mixed_ridge_rows(
     for first in range(0, len(share_GC), step):
         block = slice(first, min(first + step, len(share_GC)))
         gram_RDD = (share_GC[block] @ gram_CX).view(-1, *gram_DCD[:, 0].shape)
-        solve = _solve if table_ED.device.type == "cpu" else _solve_on_device
+        solve = _solve if can_read(table_ED) else _solve_on_device
         failed += solve(table_ED, rows, weight_T, target_T, gram_RDD, penalty_G, block, found_GD, steps)
     if failed:
         raise ConfigError(f"{failed:,} of {rows.count:,} ridge regressions cannot be solved in floats: l2 is too small")
@@ -120,17 +125,26 @@ def _solve_on_device(
     penalty_G: Tensor,
     block: slice,
     found_GD: Tensor,
-    _steps: int | None,
+    steps: int | None,
 ) -> int:
-    """Exactly, whatever was asked for: an accelerator factorises a block of small matrices at once."""
-    row_R = torch.arange(len(gram_RDD), device=table_ED.device) + block.start
-    mine = Ragged(rows.start, torch.arange(len(rows.index), device=table_ED.device), len(rows.index)).take(row_R)
-    value_TD = table_ED[rows.index[mine.index]]
-    right_RD = torch.zeros_like(found_GD[block]).index_add_(0, mine.owner, target_T[mine.index, None] * value_TD)
+    """The same from whole matrices, those of a block at once; entries are added to them a part at a time."""
+    first, last = rows.start[[block.start, block.stop]].tolist()
+    right_RD, at_once = torch.zeros_like(found_GD[block]), max(1, ENTRY_FLOATS // gram_RDD[0].numel())
     gram_RDD.diagonal(dim1=1, dim2=2).add_(penalty_G[block, None])
-    if weight_T is not None:
-        outer_TDD = (weight_T[mine.index, None] * value_TD)[:, :, None] * value_TD[:, None]
-        gram_RDD.index_add_(0, mine.owner, outer_TDD)
+    for low in range(first, last, at_once):
+        part = slice(low, min(low + at_once, last))
+        value_TD, owner_T = table_ED[rows.index[part]], rows.owner[part] - block.start
+        right_RD.index_add_(0, owner_T, target_T[part, None] * value_TD)
+        if weight_T is not None:
+            gram_RDD.index_add_(0, owner_T, (weight_T[part, None] * value_TD)[:, :, None] * value_TD[:, None])
+    if steps is not None:
+        found_GD[block] = conjugate_gradients(partial(_times, gram_RDD), right_RD, found_GD[block], steps)
+        return 0
     factor_RDD, failed_R = torch.linalg.cholesky_ex(gram_RDD)
     found_GD[block] = torch.cholesky_solve(right_RD[:, :, None], factor_RDD).squeeze(2)
     return int((failed_R > 0).sum())
+
+
+def _times(matrix_RDD: Tensor, x_RD: Tensor) -> Tensor:
+    """Each row's matrix times its vector, [R, D]."""
+    return (matrix_RDD @ x_RD[:, :, None]).squeeze(2)

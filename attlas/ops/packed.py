@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from attlas.errors import ConfigError
-from attlas.ops._numba import call
+from attlas.ops._numba import call, can_read
 from attlas.ops._numba import packed as _cpu
 
 
@@ -22,7 +22,7 @@ from attlas.ops._numba import packed as _cpu
 def outer_products(table_ED: Tensor) -> Tensor:
     """The upper triangle of v_e v_e' of each row, row by row, [E, P]."""
     dim = table_ED.shape[1]
-    if table_ED.device.type != "cpu":
+    if not can_read(table_ED):
         return _multiplied_on_device(table_ED)
     out_EP = table_ED.new_empty(len(table_ED), dim * (dim + 1) // 2)
     call(_cpu.outer_products, table_ED, out_EP)
@@ -49,7 +49,7 @@ def ridge_packed(gram_GP: Tensor, right_GD: Tensor, penalty_G: Tensor) -> Tensor
     Raises:
         ConfigError: a row's matrix is not positive definite in floats.
     """
-    if gram_GP.device.type == "cpu":
+    if can_read(gram_GP):
         solved_GD = torch.empty_like(right_GD, memory_format=torch.contiguous_format)
         arrays = [tensor.detach().contiguous().numpy() for tensor in (gram_GP, right_GD, penalty_G)]
         failed = _cpu.cholesky(*arrays, numba.get_num_threads(), solved_GD.numpy())

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from attlas.ops._numba import call
+from attlas.ops._numba import call, can_read
 from attlas.ops._numba import segments as _cpu
 
 
@@ -62,14 +62,16 @@ class Ragged:
         return self.start.diff()
 
     @cached_property
+    @torch.inference_mode(False)  # it is kept, and may be asked for again where gradients flow
     def owner(self) -> Tensor:
         """The row that each entry belongs to, int64[T]."""
         return torch.repeat_interleave(torch.arange(self.count, device=self.start.device), self.length)
 
     @cached_property
+    @torch.inference_mode(False)
     def transposed(self) -> tuple[Tensor, Tensor, Tensor]:
         """The entries grouped by place: start [E + 1], row [T], and which entry [T] each of them is."""
-        if self.start.device.type == "cpu":
+        if can_read(self.start):
             arrays = _cpu.transpose(self.start.numpy(), self.index.numpy(), self.width)
             first, row, entry = (torch.from_numpy(array) for array in arrays)
             return first, row, entry
@@ -80,12 +82,12 @@ class Ragged:
 
     def find(self, row_B: Tensor, wanted_B: Tensor) -> Tensor:
         """The entry in which each asked row lists the wanted place, int64[B]; -1 where it does not."""
-        if self.start.device.type == "cpu":
+        if can_read(self.start):
             place_B = torch.empty_like(row_B)
             call(_cpu.find_in_rows, self.start, self.index, row_B, wanted_B, place_B)
             return place_B
         key_T = self.owner * self.width + self.index
-        wanted_key_B = row_B * self.width + wanted_B
+        wanted_key_B = row_B.long() * self.width + wanted_B
         place_B = torch.searchsorted(key_T, wanted_key_B).clamp_(max=max(len(key_T) - 1, 0))
         found_B = key_T[place_B] == wanted_key_B if len(key_T) else torch.zeros_like(row_B, dtype=torch.bool)
         return torch.where(found_B, place_B, -1)

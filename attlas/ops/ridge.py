@@ -19,11 +19,13 @@ import torch
 from torch import Tensor
 
 from attlas.errors import ConfigError
+from attlas.ops._lockstep import conjugate_gradients
+from attlas.ops._numba import can_read
 from attlas.ops._numba import ridge as _cpu
 from attlas.ops.ragged import Ragged
 
 BLOCK_FLOATS = 1 << 21  # what a block's gathered rows may take: 8 MB, a part of what two cores' caches hold
-TINY = _cpu.TINY
+DEVICE_FLOATS = 1 << 26  # the same where conjugate gradients run on other devices: 256 MB
 
 
 @torch.no_grad()
@@ -44,7 +46,7 @@ def ridge_rows(
         ConfigError: a row's matrix is not positive definite in floats.
     """
     solved_GD = table_ED.new_empty(rows.count, table_ED.shape[1])
-    if table_ED.device.type == "cpu":
+    if can_read(table_ED):
         given = (table_ED, rows.start, rows.index, weight_T, target_T, gram_DD, penalty_G)
         arrays = [tensor.detach().contiguous().numpy() for tensor in given]
         failed = _cpu.cholesky(*arrays, numba.get_num_threads(), solved_GD.numpy())
@@ -85,7 +87,7 @@ def ridge_rows_nearly(
     No matrix is built per row: a step costs each row its entries times D, and D squared.
     Source: Hestenes & Stiefel 1952; for implicit feedback Takacs, Pilaszy & Tikk, RecSys 2011.
     """
-    if table_ED.device.type != "cpu":
+    if not can_read(table_ED):
         return _nearly_on_device(table_ED, rows, weight_T, target_T, gram_DD, penalty_G, begin_GD, steps)
     found_GD = begin_GD.detach().clone().contiguous()
     given = (table_ED, rows.start, rows.index, weight_T, target_T, gram_DD, penalty_G)
@@ -113,7 +115,7 @@ def ridge_rows_nearly_reference(
         x_D = begin_D.clone()
         direction_D = residual_D = right_D - normal_DD @ x_D
         for _ in range(steps):
-            if residual_D @ residual_D < TINY:
+            if residual_D @ residual_D < _cpu.TINY:
                 break
             step = (residual_D @ residual_D) / (direction_D @ normal_DD @ direction_D)
             x_D = x_D + step * direction_D
@@ -135,7 +137,7 @@ def _exactly_on_device(
 ) -> int:
     """Fills in the solutions, block by block of rows of like length, padded to the longest; returns how many have none."""
     failed = 0
-    for row_R in _blocks_of_like_length(rows, table_ED.shape[1]):
+    for row_R in _blocks_of_like_length(rows, table_ED.shape[1], BLOCK_FLOATS):
         length_R = rows.length[row_R]
         place_L = torch.arange(int(length_R.max()), device=table_ED.device)
         is_there_RL = place_L < length_R[:, None]
@@ -161,40 +163,44 @@ def _nearly_on_device(
     begin_GD: Tensor,
     steps: int,
 ) -> Tensor:
-    """All rows at once, in lockstep; rows that are solved stand still."""
-    value_TD = table_ED[rows.index]
-
-    def apply(x_GD: Tensor) -> Tensor:
-        on_T = weight_T * (value_TD * x_GD[rows.owner]).sum(-1)
-        out_GD = x_GD @ gram_DD + penalty_G[:, None] * x_GD
-        return out_GD.index_add_(0, rows.owner, on_T[:, None] * value_TD)
-
-    x_GD = begin_GD.clone()
-    residual_GD = -apply(x_GD)
-    residual_GD.index_add_(0, rows.owner, target_T[:, None] * value_TD)
-    direction_GD = residual_GD
-    norm_G1 = residual_GD.square().sum(-1, keepdim=True)
-    for _ in range(steps):
-        is_open_G1 = norm_G1 >= TINY
-        applied_GD = apply(direction_GD)
-        curvature_G1 = (direction_GD * applied_GD).sum(-1, keepdim=True)
-        step_G1 = torch.where(is_open_G1, norm_G1 / curvature_G1, 0.0)
-        x_GD = x_GD + step_G1 * direction_GD
-        residual_GD = residual_GD - step_G1 * applied_GD
-        next_norm_G1 = residual_GD.square().sum(-1, keepdim=True)
-        direction_GD = residual_GD + torch.where(is_open_G1, next_norm_G1 / norm_G1, 0.0) * direction_GD
-        norm_G1 = next_norm_G1
-    return x_GD
+    """Block by block of rows of like length, those of a block in lockstep."""
+    found_GD, every_T = begin_GD.detach().clone(), torch.arange(len(rows.index), device=table_ED.device)
+    entries = Ragged(rows.start, every_T, len(every_T))
+    for row_R in _blocks_of_like_length(rows, table_ED.shape[1], DEVICE_FLOATS):
+        mine = entries.take(row_R)
+        value_TD, own_T = table_ED[rows.index[mine.index]], (mine.owner, weight_T[mine.index], target_T[mine.index])
+        found_GD[row_R] = _nearly_at_once(value_TD, *own_T, gram_DD, penalty_G[row_R, None], found_GD[row_R], steps)
+    return found_GD
 
 
-def _blocks_of_like_length(rows: Ragged, dim: int) -> Iterator[Tensor]:
-    """The rows in blocks, longest first, such that a block padded to its longest row fits ``BLOCK_FLOATS`` or is one row."""
+def _nearly_at_once(
+    value_TD: Tensor,
+    owner_T: Tensor,
+    weight_T: Tensor,
+    target_T: Tensor,
+    gram_DD: Tensor,
+    penalty_R1: Tensor,
+    begin_RD: Tensor,
+    steps: int,
+) -> Tensor:
+    """The solutions of a block of rows, whose T entries point to the given vectors."""
+
+    def apply(x_RD: Tensor) -> Tensor:
+        on_T = weight_T * (value_TD * x_RD[owner_T]).sum(-1)
+        return (x_RD @ gram_DD + penalty_R1 * x_RD).index_add_(0, owner_T, on_T[:, None] * value_TD)
+
+    right_RD = torch.zeros_like(begin_RD).index_add_(0, owner_T, target_T[:, None] * value_TD)
+    return conjugate_gradients(apply, right_RD, begin_RD, steps)
+
+
+def _blocks_of_like_length(rows: Ragged, dim: int, block_floats: int) -> Iterator[Tensor]:
+    """The rows in blocks, longest first, such that a block padded to its longest row fits ``block_floats`` or is one row."""
     order_G = torch.argsort(rows.length, descending=True, stable=True)
     length = rows.length[order_G].tolist()
     first = 0
     while first < len(length):
         floats = dim * max(length[first], dim)  # its gathered rows, or its matrix
-        last = first + max(1, BLOCK_FLOATS // floats)
+        last = first + max(1, block_floats // floats)
         yield order_G[first:last]
         first = last
 

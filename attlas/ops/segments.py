@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attlas.ops._numba import call
+from attlas.ops._numba import call, can_read
 from attlas.ops._numba import segments as _cpu
 from attlas.ops.ragged import Ragged
 
@@ -151,7 +151,7 @@ class _Sums:
 
 
 def _softmax_sums(value_ED: Tensor, logit_E: Tensor, rows: Ragged, is_asked_G: Tensor) -> _Sums:
-    if value_ED.device.type == "cpu":
+    if can_read(value_ED):
         return _Sums(*_SoftmaxSums.apply(value_ED, logit_E, rows, is_asked_G))
     logit_T = logit_E[rows.index]
     shift_G = torch.full((rows.count,), -torch.inf, dtype=logit_T.dtype, device=logit_T.device)
@@ -201,7 +201,7 @@ class _SegmentSumWithout(torch.autograd.Function):
         asker_P = (left_out_B >= 0).nonzero().squeeze(-1)
         place_P = rows.index[left_out_B[asker_P]]
         ctx.rows, ctx.row_B, ctx.asker_P, ctx.place_P = rows, row_B, asker_P, place_P
-        if table_ED.device.type != "cpu":
+        if not can_read(table_ED):
             sum_GD = _sum_rows(rows.start, rows.index, table_ED)
             return sum_GD.index_select(0, row_B).index_add_(0, asker_P, table_ED.index_select(0, place_P), alpha=-1)
         sum_GD = table_ED.new_empty(rows.count, table_ED.shape[1])
@@ -228,7 +228,7 @@ def _gather_up(value_BD: Tensor, asker_P: Tensor, place_P: Tensor, count: int) -
 
 def _sum_rows(start_G1: Tensor, index_T: Tensor, table_ED: Tensor) -> Tensor:
     out_GD = torch.zeros(len(start_G1) - 1, table_ED.shape[1], dtype=table_ED.dtype, device=table_ED.device)
-    if table_ED.device.type == "cpu":
+    if can_read(table_ED):
         call(_cpu.sum_rows, start_G1, index_T, table_ED, out_GD)
         return out_GD
     owner_T = torch.repeat_interleave(torch.arange(len(out_GD), device=out_GD.device), start_G1.diff())

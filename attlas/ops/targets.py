@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attlas.ops._numba import call
+from attlas.ops._numba import call, can_read
 from attlas.ops._numba import cells as _cpu
 from attlas.ops.cells import asked_about
 from attlas.ops.ragged import Ragged
@@ -54,7 +54,7 @@ def targeted_sum(
     Source: NAIS, He et al. 2018, equation 6 with its beta.
     """
     pattern = (cells, rows, target_B, row_B, left_out_B)
-    if value_N.device.type == "cpu":
+    if can_read(value_N):
         weighted_B, total_B, shift_B = _TargetedSums.apply(value_N, logit_N, *pattern)
     else:
         weighted_B, total_B, shift_B = _sums_of_terms(value_N, logit_N, *pattern)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from attlas.ops._numba import call
+from attlas.ops._numba import call, can_read
 from attlas.ops._numba import halves as _halves
 from attlas.ops._numba import towers as _cpu
 from attlas.ops.halves import products_and_relu_of_halves
@@ -41,7 +41,7 @@ def judge_listed_pairs(
         head_K: what each unit of the last layer counts.
     """
     widths = [weights[0].shape[1] if weights else len(head_K), *map(len, biases)]
-    if left_GC.device.type == "cpu" and max(widths) <= NARROW:
+    if can_read(left_GC) and max(widths) <= NARROW:
         return _JudgeListedPairs.apply(left_GC, left_B, right_RC, right_B, head_K, *weights, *biases)
     product_B, hidden = products_and_relu_of_halves(left_GC, left_B, right_RC, right_B, left_GC.shape[1] - widths[0])
     for weight, bias in zip(weights, biases, strict=True):
@@ -126,7 +126,7 @@ def judge_every_pair(
         biases: b of each.
         head_K: what each unit of the last layer counts.
     """
-    if left_GH.device.type != "cpu":
+    if not can_read(left_GH):
         hidden = (left_GH[:, None] + right_RH[None]).relu_()
         for weight, bias in zip(weights, biases, strict=True):
             hidden = linear(hidden, weight, bias).relu_()

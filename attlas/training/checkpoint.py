@@ -16,7 +16,7 @@ from typing import Any
 
 from polars.exceptions import PolarsError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from attlas.errors import ArtefactError
@@ -51,7 +51,8 @@ class Checkpoint:
         """Replace what is there, in one step."""
         plain = {"epoch": progress.epoch, "losses": progress.losses, "is_over": progress.is_over, "plain": progress.plain}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in progress.tensors.items()}
-        write_whole(self.path, save(tensors, metadata={"progress": json.dumps(plain)}))
+        said = {"progress": json.dumps(plain)}
+        write_whole(self.path, lambda path: save_file(tensors, path, metadata=said))  # its bytes never stand in memory
 
     def load(self) -> Progress | None:
         """The latest progress, or None if there is none.

@@ -31,7 +31,7 @@ class Block(NamedTuple):
         row: int64[N], which of the V users each observed pair is of.
         item: int64[N].
         inputs: what ``forward`` asks for, for the observed pairs.
-        label: float32[N], ones.
+        label: float32[V I], one for each cell, observed or not, for an epoch counts its pairs and weighs its losses by them.
         share: by what the sums of the block are multiplied to be those of all users, per training pair.
     """
 
@@ -78,7 +78,7 @@ class WholeData:
             inputs = data.gather(asked_by(model), user_V[rows.row], rows.col, leave_out=left_out_by(model), rng=rng)
             share = data.sizes.num_users / len(user_V) / max(len(data.train), 1)
             row, item = (torch.from_numpy(index.astype(np.int64)).to(data.device) for index in (rows.row, rows.col))
-            label = torch.ones(len(row), device=data.device)
+            label = torch.ones(1, device=data.device).expand(len(user_V) * data.sizes.num_items)
             yield Block(_half(data, model, "user", user_V), _half(data, model, "item"), row, item, inputs, label, share)
 
     def loss(self, model: Any, batch: Block) -> Tensor:

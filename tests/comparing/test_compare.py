@@ -125,7 +125,7 @@ def test_what_was_found_to_fit_is_not_refused_when_memory_is_short_later(
     found: tuple[Comparison, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     comparison, folder = found
-    monkeypatch.setattr("attlas.memory.available_bytes", lambda: 1)
+    monkeypatch.setattr("attlas.memory.available_bytes", lambda device: 1)
     again = run_plan(recall_plan(folder), out=folder)
     assert [each.name for each in again.contenders] == [each.name for each in comparison.contenders]
 

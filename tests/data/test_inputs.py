@@ -6,6 +6,7 @@ from attlas.data.inputs import History, Inputs, Sizes
 from attlas.errors import ConfigError, DataError
 from attlas.models.delf import DELF
 from attlas.models.protocol import asked_by
+from attlas.ops.ragged import Ragged
 from tests.toy import chosen_by, two_tastes
 
 NAMES = ("user", "item", "user_history", "item_history")
@@ -35,6 +36,27 @@ def test_only_what_is_named_is_gathered():
 def test_an_unknown_name_is_an_error_that_names_the_nearest():
     with pytest.raises(ConfigError, match="no input is called 'user_histroy'; did you mean 'user_history'"):
         inputs_of().gather(["user_histroy"], np.array([0]), np.array([0]))
+
+
+def test_indices_of_fewer_bits_are_widened():
+    made = inputs_of().gather(("item", "user"), np.array([3], np.int32), torch.tensor([4], dtype=torch.int32))
+    assert {tensor.dtype for tensor in made.values()} == {torch.int64}
+
+
+def test_without_kernels_a_pair_whose_place_among_all_cells_has_more_than_32_bits_is_found(monkeypatch):
+    monkeypatch.setattr("attlas.ops._numba.READABLE", "nothing")
+    lists = Ragged(torch.tensor([0] * 60_000 + [2]), torch.tensor([7, 39_999]), 40_000)
+    row_B, wanted_B = torch.tensor([59_999, 59_999], dtype=torch.int32), torch.tensor([39_999, 8], dtype=torch.int32)
+    assert lists.find(row_B, wanted_B).tolist() == [1, -1]
+
+
+def test_what_scoring_asked_for_first_may_be_learned_from():
+    inputs = inputs_of()
+    with torch.inference_mode():
+        observed = inputs.observed
+        kept = [observed.user_value, observed.item_value, *inputs.user_lists.transposed]
+        kept += [part for lists in (inputs.user_lists, inputs.item_lists) for part in (lists.start, lists.index, lists.owner)]
+    assert not any(tensor.is_inference() for tensor in kept)
 
 
 def test_sizes_count_the_ids_and_not_the_rows():

@@ -426,8 +426,8 @@ def test_batches_leave_an_entry_out_of_every_history_unless_told_otherwise():
 
 
 @KINDS
-def test_predicted_memory_is_four_times_every_weight_but_biases_and_output(kind):
+def test_predicted_memory_is_five_times_every_weight_but_biases_and_output(kind):
     model = random_model(kind)
     weights = sum(parameter.numel() for name, parameter in model.named_parameters() if parameter.dim() == 2)
     floats = weights - model.prediction.weight.numel()
-    assert sum(kind.memory(Sizes(5, 8), model.config).values()) == 4 * 4 * floats
+    assert sum(kind.memory(Sizes(5, 8), model.config).values()) == 5 * 4 * floats

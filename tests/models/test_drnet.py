@@ -168,6 +168,14 @@ def test_the_keys_are_those_of_the_worked_example():
     assert keys.tolist() == [pytest.approx(key, abs=DIGITS) for key in ([0.472, 1.248], [0.28, 0.96], [0.424, 1.616])]
 
 
+def test_keys_made_some_at_a_time_are_those_made_at_once(monkeypatch):
+    made, model = gathered(0, 1, "keep"), worked_example()
+    expected = model.keys(made["user"], made["user_history"])
+    monkeypatch.setattr("attlas.models.layers.PAIRS_AT_ONCE", 2)
+    with torch.no_grad():
+        torch.testing.assert_close(model.keys(made["user"], made["user_history"]), expected)
+
+
 def test_the_loss_is_that_of_the_worked_example():
     def loss(user, item, label):
         made = INPUTS.gather(NAMES, np.array(user), np.array(item))

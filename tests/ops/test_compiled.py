@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+from attlas.ops import _numba
+
+KERNELS = Path(_numba.__file__).parent
 
 FITS = """
 import attlas, hashlib, numpy, torch
@@ -32,3 +37,13 @@ def test_a_fit_has_the_same_bits_whether_its_kernels_are_compiled_or_loaded(tmp_
     compiled = fitted()
     assert list(tmp_path.rglob("*.nbi"))
     assert fitted() == compiled
+
+
+def test_no_kernel_was_compiled_before_what_it_takes_from_another_file_changed() -> None:
+    stale = []
+    for path in KERNELS.glob("*.py"):
+        taken = re.findall(r"^from attlas\.ops\._numba\.(\w+) import", path.read_text(), re.MULTILINE)
+        changed = max((KERNELS.joinpath(f"{name}.py").stat().st_mtime for name in taken), default=0.0)
+        compiled = KERNELS.joinpath("__pycache__").glob(f"{path.stem}.*.nbc")
+        stale += [kernel.name for kernel in compiled if kernel.stat().st_mtime < changed]
+    assert not stale, "numba does not see such changes; run make kernels"

@@ -76,6 +76,15 @@ def test_where_nothing_is_left_the_sum_is_zeros_and_so_are_its_gradients(list_, 
     assert [gradient.abs().sum().item() for gradient in gradients] == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("smoothing", [1.0, 0.5])
+def test_an_empty_list_is_zeros_however_large_the_logits_of_others_are(smoothing):
+    value_ED, logit_T = torch.ones(1, 3, requires_grad=True), torch.tensor([100.0], requires_grad=True)
+    asked = torch.tensor([0, 1]), torch.tensor([-1, -1])
+    pooled = attentive_sum_of_entries(value_ED, logit_T, Ragged.of([[0], []], 1), *asked, smoothing=smoothing)
+    assert pooled[1].tolist() == [0.0, 0.0, 0.0]
+    assert all(torch.isfinite(part).all() for part in torch.autograd.grad(pooled.sum(), (value_ED, logit_T)))
+
+
 def test_of_two_equal_entries_without_either_the_other_is_left():
     asked = torch.tensor([0, 0, 0]), torch.tensor([0, 1, -1])
     pooled = attentive_sum_of_entries(torch.tensor([[1.0], [2.0]]), torch.zeros(2), Ragged.of([[0, 1]], 2), *asked)

@@ -26,8 +26,10 @@ def test_what_runs_where_there_is_no_kernel_solves_exactly_too(monkeypatch):
     torch.testing.assert_close(solved_GD, ridge.ridge_rows_reference(*given))
 
 
+@pytest.mark.parametrize("block_floats", [500, 2**26])  # blocks of three rows and more, and one of all
 @pytest.mark.parametrize("steps", [0, 1, 3, 8])
-def test_what_runs_where_there_is_no_kernel_takes_the_same_steps(steps):
+def test_what_runs_where_there_is_no_kernel_takes_the_same_steps(steps, block_floats, monkeypatch):
+    monkeypatch.setattr(ridge, "DEVICE_FLOATS", block_floats)
     given = equations()
     begin_GD = torch.linspace(-1, 1, 200, dtype=torch.float64).view(40, 5)
     found_GD = ridge._nearly_on_device(*given, begin_GD, steps)

@@ -352,7 +352,7 @@ def correlate(rng):
 
 
 def attend(rng):
-    """Now one block, now one row a block and many of them."""
+    """Fewer and more rows than are asked."""
     rows, asked, dim, wide = (int(number) for number in rng.integers(1, 7, 4))
     shapes = {"query_GD": (rows, dim), "key_AD": (asked, dim), "value_AE": (asked, wide)}
     return {name: torch.from_numpy(rng.standard_normal(shape)) for name, shape in shapes.items()} | {
@@ -572,7 +572,7 @@ def only_index(rng):
 
 
 def judge_pairs(rng):
-    """Wide tables are judged in more than one chunk."""
+    """Narrow tables, and wide ones that two threads share."""
     count, hidden, width = int(rng.integers(1, 60)), int(rng.integers(1, 5)), int(rng.choice([1, 5, 18]))
     tensor = lambda *shape: torch.from_numpy(rng.standard_normal(shape))  # noqa: E731
     ends = {name: torch.from_numpy(rng.integers(0, 7, count)) for name in ("one_N", "other_N")}
@@ -712,6 +712,35 @@ def test_an_op_equals_its_twin_in_values_and_gradients(name, dtype, device):
         tolerance = TOLERANCE[torch.float32 if name in ALWAYS_SINGLE else dtype]
         assert_alike(value, twin_value, tolerance)
         assert_alike(gradient, twin_gradient, tolerance)
+
+
+# What is built at a time, lowered until these small cases take many blocks.
+SMALL = {
+    "attention": {"LOGITS_AT_ONCE": 3},
+    "cells": {"HIDDEN_FLOATS": 6, "FOLDED_FLOATS": 4},
+    "coordinates": {"PAIRS": 2},
+    "exposure": {"BLOCK_FLOATS": 6},
+    "fields": {"CHUNK_FLOATS": 30},
+    "gram": {"DENSE_FLOATS": 6},
+    "mixed_ridge": {"BLOCK_FLOATS": 20, "ENTRY_FLOATS": 6},
+    "ridge": {"BLOCK_FLOATS": 20, "DEVICE_FLOATS": 20},
+}
+CUT = [name for name in CASES if name.partition(".")[0] in SMALL]
+BRANCHING = [name for name in CASES if "can_read" in inspect.getsource(inspect.getmodule(FUNCTIONS[name]))]
+
+
+@pytest.mark.parametrize(("readable", "name"), [*(("cpu", name) for name in CUT), *(("nothing", name) for name in BRANCHING)])
+def test_with_kernels_and_without_an_op_in_small_blocks_equals_its_twin(name, readable, monkeypatch):
+    monkeypatch.setattr("attlas.ops._numba.READABLE", readable)
+    module = name.partition(".")[0]
+    for constant, size in SMALL.get(module, {}).items():
+        monkeypatch.setattr(f"attlas.ops.{module}.{constant}", size)
+    for seed in SHAPES:
+        arguments = CASES[name](np.random.default_rng(seed))
+        found = results(FUNCTIONS[name], arguments, torch.float64, "cpu")
+        expected = results(FUNCTIONS[f"{name}_reference"], arguments, torch.float64, "cpu")
+        for one, other in zip(found, expected, strict=True):
+            assert_alike(one, other, TOLERANCE[torch.float64])
 
 
 def by_columns(value: object) -> object:

@@ -30,6 +30,19 @@ def test_a_later_save_replaces_an_earlier_one_and_deleting_forgets(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_bytes_of_a_checkpoint_never_stand_in_memory_beside_its_tensors(tmp_path, monkeypatch):
+    contents = []
+
+    def noting(path, content):
+        contents.append(content)
+        write_whole(path, content)
+
+    monkeypatch.setattr("attlas.training.checkpoint.write_whole", noting)
+    Checkpoint(tmp_path / "fit.checkpoint").save(PROGRESS)
+    assert [isinstance(content, bytes) for content in contents] == [False]
+    assert Checkpoint(tmp_path / "fit.checkpoint").load().epoch == 2
+
+
 @pytest.mark.parametrize("share", [0, 4, 0.5, -1], ids=["empty", "four bytes", "half", "all but one byte"])
 def test_a_truncated_file_is_an_error_that_says_what_to_do(tmp_path, share):
     path = tmp_path / "fit.checkpoint"

@@ -8,6 +8,8 @@ from torch import nn
 
 from attlas.data.inputs import Inputs, Sizes
 from attlas.models.delf import DELF
+from attlas.models.drnet import DRNet
+from attlas.scoring import Scorer
 from attlas.training.checkpoint import Checkpoint
 from attlas.training.fit import Descent, Moment, fit
 from attlas.training.objectives import Pointwise
@@ -194,6 +196,13 @@ def test_a_solver_that_was_made_before_the_model_went_to_a_card_trains_it_there(
     on_card = Inputs(two_tastes().train, device="cuda")
     losses = fit(model, Descent(model, OBJECTIVE, optimizer=optimizer), on_card, epochs=2, seed=1)
     assert {weight.device.type for weight in model.parameters()} == {"cuda"}
+    assert all(math.isfinite(loss) for loss in losses)
+
+
+def test_data_that_a_model_was_scored_on_can_be_learned_from():
+    inputs, model = Inputs(two_tastes().train), untrained(lambda: DRNet(Sizes(16, 16)))
+    Scorer(model.eval(), inputs).score_all(np.arange(16))
+    losses = fit(model, Descent(model, Pointwise(batch_size=8192)), inputs, epochs=1, seed=1)
     assert all(math.isfinite(loss) for loss in losses)
 
 

@@ -10,6 +10,7 @@ from attlas.data.interactions import Interactions
 from attlas.errors import ConfigError
 from attlas.models.mf import MF
 from attlas.ops.segments import attentive_sum
+from attlas.training.fit import Descent
 from attlas.training.whole import Ratings, WholeData
 from tests.toy import chosen_by
 
@@ -74,6 +75,15 @@ def test_the_mean_over_blocks_is_the_loss_of_all_users():
     losses = [objective.loss(model, block) for block in objective.batches(DATA, model, np.random.default_rng(1))]
     assert len(losses) == objective.count(DATA) == 4
     torch.testing.assert_close(torch.stack(losses).mean(), cell_by_cell(model, 0.1))
+
+
+@pytest.mark.parametrize("seed", range(6))  # the user who chose nothing comes first, last and in between
+def test_the_loss_of_an_epoch_is_the_mean_over_all_users_and_its_pairs_are_all_cells(seed):
+    model, moments = models()["mf"], []
+    solver = Descent(model, WholeData(users=1), optimizer="sgd", learning_rate=1e-12, watch=moments.append)
+    loss = solver.epoch(model, DATA, np.random.default_rng(seed))
+    assert loss == pytest.approx(float(cell_by_cell(model, 0.1)), rel=1e-4)
+    assert [moment.pairs for moment in moments] == [5, 10, 15, 20]
 
 
 def test_a_model_whose_score_is_no_inner_product_is_refused():

@@ -20,7 +20,7 @@ from attlas.data.inputs import Sizes
 from attlas.errors import ConfigError, TooLarge
 from attlas.evaluation.comparison import Contender
 from attlas.evaluation.report import Report
-from attlas.models import MODELS, model_class
+from attlas.models import MODELS, model_class, stem_of
 from attlas.search.space import space_of
 from attlas.spaces import Choice, Span
 from attlas.training.solvers import make_solver
@@ -125,6 +125,14 @@ def test_a_result_table_elsewhere_is_found(tmp_path: Path):
     rows = ["| model | ncf |", "| --- | --- |", "| EASE | 0.7182 / 0.4511 |", "| layers | 0.7182 / 0.4511 |"]
     (tmp_path / "docs/page.md").write_text("\n".join(rows))
     assert result_tables(tmp_path) == ["docs/page.md:3 | EASE | 0.7182 / 0.4511 |"]
+
+
+def test_the_pages_of_models_whose_reasons_are_not_what_decides_say_so_and_no_others():
+    lines = map(json.loads, results_beside.FAITHFULNESS.read_text().splitlines())
+    last = {(line["data"], line["report"]["model"]): line["report"] for line in lines}
+    said = "(../results.md#do-explanations-agree-with-what-removing-their-reasons-does)"
+    pages = {page.stem for page in (ROOT / "docs/papers").glob("*.md") if said in page.read_text()}
+    assert pages == {stem_of(report["model"]) for report in last.values() if not report["agrees"]}
 
 
 @pytest.mark.parametrize("name", [cell.name for cell in quality.cells_of(quality.read_sets(), [])])

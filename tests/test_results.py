@@ -127,6 +127,14 @@ def test_a_result_table_elsewhere_is_found(tmp_path: Path):
     assert result_tables(tmp_path) == ["docs/page.md:3 | EASE | 0.7182 / 0.4511 |"]
 
 
+def test_a_page_that_names_disturbed_lines_says_that_they_are_void():
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        text = page.read_text()
+        for name in set(re.findall(r"benchmarks/results/\w+\.jsonl", text)):
+            lines = [json.loads(line) for line in (ROOT / name).read_text().splitlines()]
+            assert "void" in text or not all(line.get("void") for line in lines), f"{page.name}: {name}"
+
+
 def test_the_pages_of_models_whose_reasons_are_not_what_decides_say_so_and_no_others():
     lines = map(json.loads, results_beside.FAITHFULNESS.read_text().splitlines())
     last = {(line["data"], line["report"]["model"]): line["report"] for line in lines}

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
+import tomllib
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -628,6 +629,12 @@ def test_the_pages_have_python_and_commands_to_try():
 def test_the_python_runs_on_the_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_python_blocks(ROOT / page)
+
+
+def test_the_readme_names_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in extras if name != "dev" and f"`{name}`" not in readme] == []
 
 
 def test_no_run_of_the_readme_is_measured_after_it_was_updated_in_its_place() -> None:

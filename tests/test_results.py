@@ -191,6 +191,7 @@ def test_a_set_says_where_its_figures_are_from_or_why_it_was_not_run(name: str):
         assert facts["page"].endswith(tuple("0123456789"))
         assert all(0 < facts[metric] < 1 for metric in tables["page"]["metrics"])
     assert set(tables.get("settings", {})) <= set(tables["compare"]["models"])
+    assert not any("this page" in facts["from"] for facts in tables.get("settings", {}).values()), "what is ours is a start"
 
 
 def test_the_published_settings_are_where_the_search_begins(cell: Any):

@@ -637,6 +637,15 @@ def test_the_readme_names_every_extra() -> None:
     assert [name for name in extras if name != "dev" and f"`{name}`" not in readme] == []
 
 
+def test_the_readme_leads_to_every_how_to_and_names_every_model() -> None:
+    from attlas.models import MODELS  # with torch, which most checks here do without
+
+    readme = (ROOT / "README.md").read_text()
+    pages = [page.relative_to(ROOT).as_posix() for kind in ("how-to", "papers") for page in (ROOT / "docs" / kind).glob("*.md")]
+    assert [page for page in pages if readme.count(f"({page})") < 1 + page.startswith("docs/papers")] == []
+    assert [name for name in MODELS if f"`{name}`" not in readme] == []
+
+
 def test_no_run_of_the_readme_is_measured_after_it_was_updated_in_its_place() -> None:
     stale: set[str] = set()
     for _, language, body in blocks_of(ROOT / "README.md"):

@@ -328,7 +328,21 @@ def test_help_names_the_default_split_and_when_it_is_which(command: Callable) ->
     said = command("fit", "--help").out
     words = " ".join(said.replace("│", " ").split())
     assert "held-out-users" in words
-    assert "global-time where times are known, else user-ratio" in words
+    assert "global-time where times are known, else user-ratio; global-ratio of labelled rows" in words
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("fit", "a random split depends on"),
+        ("fit", "of ratings and labels what is predicted"),
+        ("evaluate", "label or target for those of labelled rows"),
+        ("compare", "delf; nfm, deepfm and afm on labelled rows"),
+        ("compare", "the TOML file's table of data"),
+    ],
+)
+def test_help_says_what_stands_and_where_it_differs(name: str, said: str, command: Callable) -> None:
+    assert said in " ".join(command(name, "--help").out.replace("│", " ").split())
 
 
 def test_beside_sampled_figures_stand_their_correction_and_the_full_ones(given_files: Path, command: Callable) -> None:

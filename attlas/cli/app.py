@@ -129,8 +129,9 @@ def evaluate(
     protocol: Annotated[
         list[str] | None,
         typer.Option(
-            help="full, ncf, ncf-clean, which bring full along, or rating for models of ratings; may be repeated.",
-            show_default="full, or rating",
+            help="full, ncf, ncf-clean, which bring full along; rating for models of ratings; label or target for those of "
+            "labelled rows; may be repeated.",
+            show_default="full; of ratings and labels what is predicted",
         ),
     ] = None,
     k: Annotated[list[int] | None, typer.Option("-k", help="Cut-offs; may be repeated.", show_default="10")] = None,

@@ -31,7 +31,7 @@ def compare(
     resume: option.ResumeComparison = None,
     split: option.Split = None,
     validation: option.Validation = None,
-    seed: option.Seed = None,
+    seed: option.FirstSeed = None,
     device: option.Device = None,
     memory: option.Memory = None,
     as_json: option.Json = False,

@@ -45,11 +45,11 @@ def recommend_from_options(
         raise ConfigError("--all-users wants a file: --out recs.parquet")
     recommender = load(run)
     if is_stranger:
-        if out or candidates or context:
-            raise ConfigError("a stranger is answered alone: leave --out and --candidates out, and say --feature for --context")
+        if out or candidates or context or unknown is not None:
+            raise ConfigError("a stranger is answered alone: no --out, --candidates or --unknown, and --feature for --context")
         said = said_of(features, "--feature") if features else None
         return recommender.recommend_for(history or [], k, features=said, exclude_seen=exclude_seen).to_dicts()
-    choices: dict[str, Any] = {"exclude_seen": exclude_seen, "candidates": candidates, "unknown": unknown}
+    choices: dict[str, Any] = {"exclude_seen": exclude_seen, "candidates": candidates, "unknown": unknown or "error"}
     choices |= {"context": said_of(context)} if context else {}
     if out is None:
         return recommender.recommend(users, k, **choices).to_dicts()

@@ -23,6 +23,7 @@ def _of_table(meaning: str, default: str | bool = False) -> typer.models.OptionI
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout; progress stays on stderr.")]
 Run = Annotated[Path, typer.Argument(help="A run folder, made by attlas fit --out.", show_default=False)]
 Length = Annotated[int, typer.Option("-k", help="How many items.", min=1)]
+Unknown = Annotated[str | None, _text("Unknown users: error, popular, or learned.", "error")]
 History = Annotated[str | None, _text('Item ids of a stranger, separated by commas; "quote, so" an id with a comma.')]
 
 Config = Annotated[Path | None, typer.Argument(help="A TOML file with settings; options go over it.", show_default=False)]
@@ -105,8 +106,12 @@ Asked = Annotated[
 Faithfulness = Annotated[
     bool, typer.Option("--faithfulness", help="Measure whether reasons are what happens when they are taken away.")
 ]
-DrawnUsers = Annotated[int, typer.Option("--users", help="Of --faithfulness: how many users are drawn.", min=1)]
-DrawSeed = Annotated[int, typer.Option("--seed", help="Of --faithfulness: of the draw and of random order.")]
+DrawnUsers = Annotated[
+    int | None, typer.Option("--users", help="Of --faithfulness: how many users are drawn.", min=1, show_default="200")
+]
+DrawSeed = Annotated[
+    int | None, typer.Option("--seed", help="Of --faithfulness: of the draw and of random order.", show_default="1")
+]
 FaithfulnessOut = Annotated[Path | None, _text("Of --faithfulness: write it to this .json file.")]
 Plot = Annotated[Path | None, _text("Draw the reasons into this .html file.")]
 Method = Annotated[

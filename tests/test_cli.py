@@ -212,6 +212,14 @@ def test_no_words_at_all_show_the_help(command: Callable) -> None:
     assert all(name in said.out for name in COMMANDS)
 
 
+def test_the_version_is_said_and_the_help_begins_as_it_did(command: Callable) -> None:
+    said = command("--version")
+    assert (said.code, said.err) == (0, "")
+    assert re.fullmatch(r"attlas \d+\.\d+\.\d+\n", said.out)
+    assert "Recommendation with attentive latent factor models" in " ".join(command("--help").out.split())
+    assert command("--version", "fit").out == said.out
+
+
 def test_a_group_without_its_command_shows_its_help(command: Callable) -> None:
     said = command("data")
     assert (said.code, said.err) == (0, "")

@@ -31,6 +31,11 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 
 
+@app.callback()
+def _main(version: option.Version = False) -> None:
+    """What may be asked without a command; the help is that of ``app``."""
+
+
 def _terminal() -> Any:
     from attlas.telling import Terminal
 

@@ -20,6 +20,17 @@ def _of_table(meaning: str, default: str | bool = False) -> typer.models.OptionI
     return _text(meaning, default, "What the table says, and what its rows become")
 
 
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        print(f"attlas {version('attlas')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which attlas this is, and end.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout; progress stays on stderr.")]
 Run = Annotated[Path, typer.Argument(help="A run folder, made by attlas fit --out.", show_default=False)]
 Length = Annotated[int, typer.Option("-k", help="How many items.", min=1)]

@@ -206,6 +206,15 @@ def test_a_mistake_in_a_process_of_its_own_is_one_line_without_a_traceback(proce
     assert re.match("attlas: No such option:? .?--dta", said.err)
 
 
+def test_a_command_that_a_message_names_can_be_typed_as_it_stands(
+    places: dict[str, Path], tmp_path: Path, command: Callable
+) -> None:
+    begun = shutil.copytree(places["begun"], tmp_path / "my run")
+    said = command("fit", "--data", places["csv"], "--model", "ease", "--out", begun)
+    assert said.code == 2
+    assert f"go on with: attlas fit --resume '{begun}', or delete it" in said.err
+
+
 def test_no_words_at_all_show_the_help(command: Callable) -> None:
     said = command()
     assert (said.code, said.err) == (0, "")

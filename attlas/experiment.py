@@ -217,7 +217,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}; expected a TOML file such as those in configs/") from error
+        raise ConfigError(f"cannot read {path}: {error.strerror}; expected a TOML file with a table [data]") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no TOML: {error}") from error
 

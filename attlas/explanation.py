@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -184,9 +185,12 @@ class Explanation:
         return ", ".join(said)
 
     def figure(self, count: int = 12) -> dict[str, Any]:
-        """A figure of plotly, as plain data: a bar for each of the heaviest reasons, whatever their kind."""
+        """A figure of plotly, as plain data: a bar for each of the heaviest reasons, whatever their kind.
+
+        Titles are escaped: plotly reads some tags, links among them.
+        """
         rows = self.reasons.sort(pl.col("weight").abs(), descending=True, maintain_order=True).head(count).reverse()
-        weights = rows["weight"].to_list()
+        weights, reasons = rows["weight"].to_list(), [html.escape(reason, quote=False) for reason in rows["reason"]]
         places = list(range(len(weights)))  # places and not names, of which two may be the same
         bars = {
             "type": "bar",
@@ -194,11 +198,15 @@ class Explanation:
             "x": weights,
             "y": places,
             "text": [f"{weight:.0%}" if self.are_shares else f"{weight:+.3g}" for weight in weights],
-            "hovertext": rows["reason"].to_list(),
+            "hovertext": reasons,
             "marker": {"color": [FOR if weight >= 0 else AGAINST for weight in weights]},
         }
-        names = {"tickmode": "array", "tickvals": places, "ticktext": rows["reason"].to_list(), "automargin": True}
-        layout = {"title": {"text": self.title}, "xaxis": {"title": {"text": METHODS[self.method]}}, "yaxis": names}
+        names = {"tickmode": "array", "tickvals": places, "ticktext": reasons, "automargin": True}
+        layout = {
+            "title": {"text": html.escape(self.title, quote=False)},
+            "xaxis": {"title": {"text": METHODS[self.method]}},
+            "yaxis": names,
+        }
         return {"data": [bars], "layout": layout | {"height": 120 + 28 * len(weights), "showlegend": False}}
 
 

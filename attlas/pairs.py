@@ -5,6 +5,7 @@ Shapes: B rows, F fields, P pairs of them.
 
 from __future__ import annotations
 
+import html
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -118,7 +119,10 @@ def contributions(recommender: Recommender, examples: Examples) -> np.ndarray:
 
 
 def heat_map(averages: pl.DataFrame, value: str = "contribution") -> dict[str, Any]:
-    """A figure of plotly, as plain data: fields by fields, coloured by one of the columns of ``average_pairs``."""
+    """A figure of plotly, as plain data: fields by fields, coloured by one of the columns of ``average_pairs``.
+
+    Names are escaped: plotly reads some tags, links among them.
+    """
     names = list(dict.fromkeys([*averages["field"], *averages["other_field"]]))
     at = {name: place for place, name in enumerate(names)}
     cells: list[list[float | None]] = [[None] * len(names) for _ in names]
@@ -126,7 +130,8 @@ def heat_map(averages: pl.DataFrame, value: str = "contribution") -> dict[str, A
         one, other = at[row["field"]], at[row["other_field"]]
         cells[one][other] = cells[other][one] = row[value]
     middle = {"zmid": 0.0} if value in ("score", "contribution") else {"zmin": 0.0}
-    data = {"type": "heatmap", "x": names, "y": names, "z": cells, "colorbar": {"title": {"text": value}}, **middle}
+    shown = [html.escape(name, quote=False) for name in names]
+    data = {"type": "heatmap", "x": shown, "y": shown, "z": cells, "colorbar": {"title": {"text": value}}, **middle}
     return {
         "data": [data],
         "layout": {"yaxis": {"autorange": "reversed"}, "title": {"text": f"mean {value} of pairs of fields"}},

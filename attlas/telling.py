@@ -1,10 +1,12 @@
-"""What a long deed tells the person who waits for it: sentences and bars on stderr, or nothing."""
+"""What a long deed tells the person who waits for it: sentences and bars on stderr, or nothing; and what they may type."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -61,6 +63,11 @@ class _LiveBar(Bar):
     def update(self, done: int, note: str = "", *, total: int | None = None) -> None:
         """Move the bar and change its note."""
         self.progress.update(self.task, completed=done, note=note, total=total)
+
+
+def typed(path: str | Path) -> str:
+    """A path as it is typed into a shell: quoted where it holds a blank, or whatever else a shell reads."""
+    return shlex.quote(str(path))
 
 
 def default_teller() -> Teller:

@@ -39,7 +39,7 @@ from attlas.models.protocol import Sized
 from attlas.recommender import Recommender
 from attlas.scoring import Scorer
 from attlas.starting import start
-from attlas.telling import Teller
+from attlas.telling import Teller, typed
 from attlas.training.checkpoint import Checkpoint
 from attlas.training.fit import fit as train_model
 from attlas.training.journal import Journal, View
@@ -268,7 +268,7 @@ def refuse_in_use(folder: Path) -> None:
         ArtefactError: it is not empty; a fit that was begun there can be resumed.
     """
     if folder.exists() and (not folder.is_dir() or any(child.name != BEGINNING for child in folder.iterdir())):
-        hint = f"go on with: attlas fit --resume {folder}" if is_unfinished(folder) else "choose another --out"
+        hint = f"go on with: attlas fit --resume {typed(folder)}" if is_unfinished(folder) else "choose another --out"
         raise ArtefactError(f"{folder} is not empty; {hint}, or delete it")
 
 

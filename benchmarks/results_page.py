@@ -27,7 +27,7 @@ INTRODUCTION = """# Results
 
 <!-- written by `make results`; what is changed here by hand is lost -->
 
-What the models of attlas reach on public data, beside what was published. All result tables of this repository are here.
+What the models of attlas reach on public data, beside what was published. All result tables on public data are here.
 
 ```sh
 make results                            # all cells that have changed since

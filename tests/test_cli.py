@@ -79,7 +79,11 @@ MISTAKES = {
     "nobody to answer": ("recommend {run}", "name users, or --all-users, or the --history of a stranger: exactly one of them"),
     "users and everybody": ("recommend {run} m17 --all-users --out r.csv", "exactly one of them"),
     "everybody on a terminal": ("recommend {run} --all-users", r"--all-users wants a file: --out recs\.parquet"),
-    "a stranger in a file": ("recommend {run} --history f4 --out r.csv", "leave --out and --candidates out"),
+    "a stranger in a file": ("recommend {run} --history f4 --out r.csv", "no --out, --candidates or --unknown"),
+    "unknown users beside a stranger": (
+        "recommend {run} --history f4 --unknown popular",
+        "no --out, --candidates or --unknown",
+    ),
     "another ending": ("recommend {run} m17 --out recs.xlsx", r"recs\.xlsx has no known ending; expected one of \.parquet"),
     "another answer to unknown users": ("recommend {run} m17 --unknown skip", "unknown='skip'; expected 'error' or 'popular'"),
     "no items at all": (
@@ -90,10 +94,16 @@ MISTAKES = {
     "another way to explain": ("explain {run} m17 f4 --method shapley", "method='shapley'; expected 'counterfactual'"),
     "faithfulness of one reason": ("explain {run} --faithfulness --method counterfactual", "leave --method out"),
     "a plot of faithfulness": ("explain {run} --faithfulness --plot f.html", "leave --plot out"),
+    "a top of faithfulness": ("explain {run} --faithfulness --top 3", "leave --top out"),
+    "a draw for one reason": ("explain {run} m17 f4 --users 5", "--out, --users and --seed belong to --faithfulness"),
+    "a seed for one reason": ("explain {run} m17 f4 --seed 3", "--out, --users and --seed belong to --faithfulness"),
     "features of faithfulness": ("explain {run} --faithfulness --feature age=3", "leave --feature out"),
     "features of a run without them": ("explain {run} f4 --feature age=3", "knows no features of users; give a history alone"),
     "a user and features": ("explain {run} m17 f4 --feature age=3", "got 'm17 f4'; expected USER ITEM"),
-    "a file for one reason": ("explain {run} m17 f4 --out r.json", "--out keeps what --faithfulness measures"),
+    "a file for one reason": (
+        "explain {run} m17 f4 --out r.json",
+        "belong to --faithfulness; one explanation is kept by --json",
+    ),
     "no reasons at all": ("explain {run} m17 f4 --top 0", r"'--top'.*(greater than or equal to 1|in the range x>=1)"),
     "a cut-off of 0": ("evaluate {run} -k 0", "k is 0; expected whole numbers of at least 1"),
     "candidates that were not given": ("evaluate {run} --protocol ncf", "protocol 'ncf' ranks against given candidates"),
@@ -196,10 +206,27 @@ def test_a_mistake_in_a_process_of_its_own_is_one_line_without_a_traceback(proce
     assert re.match("attlas: No such option:? .?--dta", said.err)
 
 
+def test_a_command_that_a_message_names_can_be_typed_as_it_stands(
+    places: dict[str, Path], tmp_path: Path, command: Callable
+) -> None:
+    begun = shutil.copytree(places["begun"], tmp_path / "my run")
+    said = command("fit", "--data", places["csv"], "--model", "ease", "--out", begun)
+    assert said.code == 2
+    assert f"go on with: attlas fit --resume '{begun}', or delete it" in said.err
+
+
 def test_no_words_at_all_show_the_help(command: Callable) -> None:
     said = command()
     assert (said.code, said.err) == (0, "")
     assert all(name in said.out for name in COMMANDS)
+
+
+def test_the_version_is_said_and_the_help_begins_as_it_did(command: Callable) -> None:
+    said = command("--version")
+    assert (said.code, said.err) == (0, "")
+    assert re.fullmatch(r"attlas \d+\.\d+\.\d+\n", said.out)
+    assert "Recommendation with attentive latent factor models" in " ".join(command("--help").out.split())
+    assert command("--version", "fit").out == said.out
 
 
 def test_a_group_without_its_command_shows_its_help(command: Callable) -> None:
@@ -328,7 +355,21 @@ def test_help_names_the_default_split_and_when_it_is_which(command: Callable) ->
     said = command("fit", "--help").out
     words = " ".join(said.replace("│", " ").split())
     assert "held-out-users" in words
-    assert "global-time where times are known, else user-ratio" in words
+    assert "global-time where times are known, else user-ratio; global-ratio of labelled rows" in words
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("fit", "a random split depends on"),
+        ("fit", "of ratings and labels what is predicted"),
+        ("evaluate", "label or target for those of labelled rows"),
+        ("compare", "delf; nfm, deepfm and afm on labelled rows"),
+        ("compare", "the TOML file's table of data"),
+    ],
+)
+def test_help_says_what_stands_and_where_it_differs(name: str, said: str, command: Callable) -> None:
+    assert said in " ".join(command(name, "--help").out.replace("│", " ").split())
 
 
 def test_beside_sampled_figures_stand_their_correction_and_the_full_ones(given_files: Path, command: Callable) -> None:

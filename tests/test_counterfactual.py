@@ -28,6 +28,14 @@ def asker_of(name: str, user: int = USER) -> Asker:
     return Asker(KNOWN, fitted(name).inputs.train.counts_by_user[[user]], user)
 
 
+@pytest.mark.parametrize(("name", "is_told"), [("neumf", True), ("dacr", False), ("ials", False)])
+def test_the_command_line_says_that_fits_take_their_time(name, is_told, tmp_path, command):
+    run = fitted(name).save(tmp_path / "run")
+    said = command("explain", run, f"u{USER}", f"i{ITEM}", "--method", "counterfactual", "--json")
+    assert (said.code, said.json["method"]) == (0, "counterfactual"), said.err
+    assert ("asking again without each entry" in said.err) == is_told
+
+
 def test_every_model_either_reads_solves_fits_or_scores_from_no_history():
     without = [name for name in MODELS if name not in (*READING, *SOLVING, *FITTING)]
     assert without == [name for name in MODELS if not reads_history(model_class(name))]

@@ -211,6 +211,14 @@ def test_every_model_explains_in_one_form(name):
     assert found.score == pytest.approx(fitted(name).scorer.score(np.array([4]), np.array([4])).item(), rel=1e-5, abs=1e-6)
 
 
+def test_a_figure_shows_titles_letter_by_letter_and_never_as_links():
+    title = "<a href='http://elsewhere'>x</a> & more"
+    history = pl.DataFrame({"item": ["i1"], "title": [title], "weight": [0.5]})
+    drawn = Explanation("i4", title, 1.0, "known user", "contribution", history).figure()
+    shown = [*drawn["data"][0]["hovertext"], *drawn["layout"]["yaxis"]["ticktext"], drawn["layout"]["title"]["text"]]
+    assert shown == ["&lt;a href='http://elsewhere'&gt;x&lt;/a&gt; &amp; more"] * 3
+
+
 @torch.no_grad()
 def rest_of(name: str) -> float:
     """What is in the score of user 4 and item 4 beside all reasons, from the model's own parameters."""

@@ -83,6 +83,17 @@ def test_what_a_stranger_has_chosen_is_heard_where_nothing_is_said(name, made):
     assert made[name].recommend_for(["i4", "i0", "i2", "i0"], k=10, exclude_seen=False).equals(even)
 
 
+def test_a_history_moves_all_scores_of_a_linear_model_alike():
+    linear = fit(read_examples(frame(), LAYOUT), "linear", **QUICK)
+    known = linear.recommend_for(["i0", "i2", "i4"], k=10, exclude_seen=False).sort("item")
+    unknown = linear.recommend_for([], k=10, features={}, exclude_seen=False).sort("item")
+    assert set(known["way"]) == {"fitted user vector"}
+    assert unknown["way"][0].startswith("unknown user")
+    moved = known["score"].to_numpy() - unknown["score"].to_numpy()
+    assert moved[0] != 0
+    np.testing.assert_allclose(moved, moved[0], atol=1e-5)
+
+
 def test_a_history_and_what_is_said_are_heard_together(made):
     said = {"taste": "even", "hour": 0}
     alone = made["fm"].recommend_for([], k=10, features=said, exclude_seen=False)

@@ -660,6 +660,30 @@ def test_the_python_runs_on_the_page(page: str, tmp_path: Path, monkeypatch: pyt
     run_python_blocks(ROOT / page)
 
 
+def test_the_readme_names_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in extras if name != "dev" and f"`{name}`" not in readme] == []
+
+
+def test_the_readme_leads_to_every_how_to_and_names_every_model() -> None:
+    from attlas.models import MODELS  # with torch, which most checks here do without
+
+    readme = (ROOT / "README.md").read_text()
+    pages = [page.relative_to(ROOT).as_posix() for kind in ("how-to", "papers") for page in (ROOT / "docs" / kind).glob("*.md")]
+    assert [page for page in pages if readme.count(f"({page})") < 1 + page.startswith("docs/papers")] == []
+    assert [name for name in MODELS if f"`{name}`" not in readme] == []
+
+
+def test_no_run_of_the_readme_is_measured_after_it_was_updated_in_its_place() -> None:
+    stale: set[str] = set()
+    for _, language, body in blocks_of(ROOT / "README.md"):
+        for name, *words in commands_of(language, body):
+            if name == "update" and "--out" not in words:
+                stale.add(words[0])
+            assert not (name in ("evaluate", "audit") and words[0] in stale), f"attlas {shlex.join([name, *words])}"
+
+
 @pytest.mark.parametrize("page", [page.relative_to(ROOT).as_posix() for page in pages_of(ROOT)])
 def test_the_commands_parse_on_the_page(page: str) -> None:
     for line, language, body in blocks_of(ROOT / page):

@@ -103,6 +103,12 @@ def test_a_heat_map_has_every_pair_twice_and_nothing_on_its_diagonal(made, rows)
     assert drawn["x"] == drawn["y"]
 
 
+def test_a_heat_map_shows_names_letter_by_letter():
+    averages = pl.DataFrame({"field": ["<b>hour</b>"], "other_field": ["item"], "score": [0.5]})
+    drawn = heat_map(averages, "score")["data"][0]
+    assert drawn["x"] == drawn["y"] == ["&lt;b&gt;hour&lt;/b&gt;", "item"]
+
+
 def deep(rows: Examples, name: str) -> Any:
     config = {"embedding_dim": 4, "layers": (4,), "dropout": 0.0}
     return fit(rows, name, config=config, solver=QUICK["solver"], epochs=2)

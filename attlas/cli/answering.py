@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from attlas.counterfactual import way_of_counterfactuals
 from attlas.errors import ConfigError
 from attlas.explanation import Explanation
 from attlas.export import export_recommendations
+from attlas.models.reasons import reasons_of
 from attlas.page.why import write_why
-from attlas.recommender import load
+from attlas.recommender import Recommender, load
+from attlas.strangers import FOLDED, READ
 from attlas.telling import Teller
 
 
@@ -42,11 +45,11 @@ def recommend_from_options(
         raise ConfigError("--all-users wants a file: --out recs.parquet")
     recommender = load(run)
     if is_stranger:
-        if out or candidates or context:
-            raise ConfigError("a stranger is answered alone: leave --out and --candidates out, and say --feature for --context")
+        if out or candidates or context or unknown is not None:
+            raise ConfigError("a stranger is answered alone: no --out, --candidates or --unknown, and --feature for --context")
         said = said_of(features, "--feature") if features else None
         return recommender.recommend_for(history or [], k, features=said, exclude_seen=exclude_seen).to_dicts()
-    choices: dict[str, Any] = {"exclude_seen": exclude_seen, "candidates": candidates, "unknown": unknown}
+    choices: dict[str, Any] = {"exclude_seen": exclude_seen, "candidates": candidates, "unknown": unknown or "error"}
     choices |= {"context": said_of(context)} if context else {}
     if out is None:
         return recommender.recommend(users, k, **choices).to_dicts()
@@ -90,8 +93,18 @@ def explain_from_options(
     asked: dict[str, Any] = {"history": history or []} if is_stranger else {}
     asked |= {"features": said_of(features, "--feature")} if features else {}
     asked |= {"context": said_of(context)} if context else {}
-    why = load(run).explain(None if is_stranger else words[0], words[-1], **asked, method=method, top=top)
+    recommender = load(run)
+    if _is_slow(recommender, method):
+        tell.say("asking again without each entry of the history; for a long one this may take a minute")
+    why = recommender.explain(None if is_stranger else words[0], words[-1], **asked, method=method, top=top)
     if plot is not None:
         for sentence in [*write_why(why, plot), f"drawn in {plot}"]:
             tell.say(sentence)
     return why
+
+
+def _is_slow(recommender: Recommender, method: str | None) -> bool:
+    """Whether each entry that is taken out costs a fit, or a pass over the whole matrix."""
+    if "counterfactual" not in (method, reasons_of(recommender.model)):
+        return False
+    return way_of_counterfactuals(recommender.model) not in (READ, FOLDED)

@@ -31,6 +31,11 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 
 
+@app.callback()
+def _main(version: option.Version = False) -> None:
+    """What may be asked without a command; the help is that of ``app``."""
+
+
 def _terminal() -> Any:
     from attlas.telling import Terminal
 
@@ -129,8 +134,9 @@ def evaluate(
     protocol: Annotated[
         list[str] | None,
         typer.Option(
-            help="full, ncf, ncf-clean, which bring full along, or rating for models of ratings; may be repeated.",
-            show_default="full, or rating",
+            help="full, ncf, ncf-clean, which bring full along; rating for models of ratings; label or target for those of "
+            "labelled rows; may be repeated.",
+            show_default="full; of ratings and labels what is predicted",
         ),
     ] = None,
     k: Annotated[list[int] | None, typer.Option("-k", help="Cut-offs; may be repeated.", show_default="10")] = None,
@@ -163,7 +169,7 @@ def recommend(
     feature: option.Feature = None,
     k: option.Length = 10,
     out: Annotated[Path | None, typer.Option(help="Write to this .parquet, .csv or .jsonl file.", show_default=False)] = None,
-    unknown: Annotated[str, typer.Option(help="Unknown users: error, popular, or learned.")] = "error",
+    unknown: option.Unknown = None,
     candidates: option.Candidates = None,
     context: option.Context = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="Also items that the user has chosen.")] = False,
@@ -222,11 +228,11 @@ def explain(
     feature: option.Feature = None,
     context: option.Context = None,
     method: option.Method = None,
-    top: Annotated[int, typer.Option(help="So many of the heaviest reasons.", min=1)] = 10,
+    top: Annotated[int | None, typer.Option(help="So many of the heaviest reasons.", min=1, show_default="10")] = None,
     plot: option.Plot = None,
     faithfulness: option.Faithfulness = False,
-    users: option.DrawnUsers = 200,
-    seed: option.DrawSeed = 1,
+    users: option.DrawnUsers = None,
+    seed: option.DrawSeed = None,
     out: option.FaithfulnessOut = None,
     as_json: option.Json = False,
 ) -> None:
@@ -244,15 +250,16 @@ def explain(
     if faithfulness:
         from attlas.cli.faithful import measure_faithfulness
 
-        said = {"history": history, "feature": feature, "context": context, "method": method, "plot": plot}
-        found = measure_faithfulness([run, *map(Path, words)], said, users=users, seed=seed, out=out, tell=_terminal())
+        said = {"history": history, "feature": feature, "context": context, "method": method, "top": top, "plot": plot}
+        drawn = {"users": 200 if users is None else users, "seed": 1 if seed is None else seed}
+        found = measure_faithfulness([run, *map(Path, words)], said, **drawn, out=out, tell=_terminal())
         return show.show_json([each.to_dict() for each in found]) if as_json else show.show_faithfulness(found)
-    if out is not None:
-        raise ConfigError("--out keeps what --faithfulness measures; for one explanation write --json > FILE")
+    if any(value is not None for value in (out, users, seed)):
+        raise ConfigError("--out, --users and --seed belong to --faithfulness; one explanation is kept by --json > FILE")
     from attlas.cli.answering import explain_from_options
 
     asked: dict[str, Any] = {"history": _listed(history), "features": feature, "context": context, "method": method}
-    why = explain_from_options(run, words, **asked, top=top, plot=plot, tell=_terminal())
+    why = explain_from_options(run, words, **asked, top=top or 10, plot=plot, tell=_terminal())
     return show.show_json(why.to_dict()) if as_json else show.show_explanation(why)
 
 

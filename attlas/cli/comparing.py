@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attlas.cli import option, show
 from attlas.errors import ConfigError, Interrupted
+from attlas.telling import typed
 
 if TYPE_CHECKING:
     from attlas.evaluation.comparison import Comparison
@@ -31,7 +32,7 @@ def compare(
     resume: option.ResumeComparison = None,
     split: option.Split = None,
     validation: option.Validation = None,
-    seed: option.Seed = None,
+    seed: option.FirstSeed = None,
     device: option.Device = None,
     memory: option.Memory = None,
     as_json: option.Json = False,
@@ -86,5 +87,5 @@ def _compared(
     try:
         return run_plan(plan, out=folder, tell=tell), folder
     except KeyboardInterrupt:
-        kept = f"go on with: attlas compare --resume {folder}" if (folder / PLAN).is_file() else "nothing had begun"
+        kept = f"go on with: attlas compare --resume {typed(folder)}" if (folder / PLAN).is_file() else "nothing had begun"
         raise Interrupted(f"stopped; {kept}") from None

@@ -11,7 +11,7 @@ from attlas.errors import ConfigError, Interrupted
 from attlas.experiment import Experiment, read_toml, recall
 from attlas.final import final_folder, fit_final
 from attlas.runner import run
-from attlas.telling import Teller
+from attlas.telling import Teller, typed
 
 
 def fit_from_options(
@@ -57,7 +57,7 @@ def _kept(folder: Path | None) -> str:
     if folder is None:
         return "nothing was kept; give --out next time"
     if is_unfinished(folder):
-        return f"finished epochs are kept; go on with: attlas fit --resume {folder}"
+        return f"finished epochs are kept; go on with: attlas fit --resume {typed(folder)}"
     return f"{folder} is finished" if (folder / MANIFEST).is_file() else "nothing had begun"
 
 

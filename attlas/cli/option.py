@@ -20,12 +20,24 @@ def _of_table(meaning: str, default: str | bool = False) -> typer.models.OptionI
     return _text(meaning, default, "What the table says, and what its rows become")
 
 
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        print(f"attlas {version('attlas')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which attlas this is, and end.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout; progress stays on stderr.")]
 Run = Annotated[Path, typer.Argument(help="A run folder, made by attlas fit --out.", show_default=False)]
 Length = Annotated[int, typer.Option("-k", help="How many items.", min=1)]
+Unknown = Annotated[str | None, _text("Unknown users: error, popular, or learned.", "error")]
 History = Annotated[str | None, _text('Item ids of a stranger, separated by commas; "quote, so" an id with a comma.')]
 
-Config = Annotated[Path | None, typer.Argument(help="A TOML file such as those in configs/.", show_default=False)]
+Config = Annotated[Path | None, typer.Argument(help="A TOML file with settings; options go over it.", show_default=False)]
 Data = Annotated[str | None, _text("A table, or a folder of given files.")]
 Label = Annotated[str | None, _text("The column of labels, 0 and 1, which makes the rows examples of feature fields.")]
 Model = Annotated[str | None, _text("A name from attlas models.")]
@@ -42,15 +54,18 @@ Split = Annotated[
     _text(
         "leave-last-out, leave-random-out, user-ratio, user-time, global-ratio, global-time, held-out-users (whole, strangers "
         "to training, known by a part of their rows) or held-out-users-time.",
-        "global-time where times are known, else user-ratio",
+        "global-time where times are known, else user-ratio; global-ratio of labelled rows",
     ),
 ]
-Validation = Annotated[str | None, _text("For given files: leave-last-out, leave-random-out or none.", "auto")]
+Validation = Annotated[
+    str | None, _text("none; or for given files of interactions also leave-last-out or leave-random-out.", "auto")
+]
 Protocols = Annotated[
     list[str] | None,
     _text(
-        "full, ncf or ncf-clean, which bring full along, or rating for models of ratings; may be repeated.",
-        "full; ncf too where files give candidates",
+        "full, ncf or ncf-clean, which bring full along; rating for models of ratings; label or target for those of labelled "
+        "rows; may be repeated.",
+        "full; ncf too where files give candidates; of ratings and labels what is predicted",
     ),
 ]
 Epochs = Annotated[int | None, _text("At most so many epochs.", "100")]
@@ -58,11 +73,24 @@ Refit = Annotated[
     bool | None,
     typer.Option("--refit/--no-refit", help="Train anew with validation for the best number of epochs.", show_default="no"),
 ]
-Seed = Annotated[int | None, _text("What weights, order and negatives depend on.", "1")]
+Seed = Annotated[
+    int | None, _text("What weights, order and negatives depend on; a random split depends on --set data.seed.", "1")
+]
+FirstSeed = Annotated[
+    int | None,
+    _text(
+        "What weights, order, negatives and the search depend on, further seeds follow it; a random split depends on seed in "
+        "the TOML file's table of data.",
+        "1",
+    ),
+]
 Device = Annotated[str | None, _text("cpu or cuda.", "cpu")]
 Memory = Annotated[str | None, _text("What fitting may use, such as 4GB.", "what is available")]
 Budget = Annotated[str | None, _text("Time for everything, such as 90s, 10m or 2h.", "as long as it takes")]
-Against = Annotated[list[str] | None, _text("A model to hold against the baselines; may be repeated.", "delf")]
+Against = Annotated[
+    list[str] | None,
+    _text("A model to hold against the baselines; may be repeated.", "delf; nfm, deepfm and afm on labelled rows"),
+]
 Without = Annotated[list[str] | None, _text("A baseline that shall not run; may be repeated.")]
 Trials = Annotated[int | None, _text("Settings tried per model at most.", "20")]
 Seeds = Annotated[int | None, _text("Fits per model with the settings that won.", "3")]
@@ -89,8 +117,12 @@ Asked = Annotated[
 Faithfulness = Annotated[
     bool, typer.Option("--faithfulness", help="Measure whether reasons are what happens when they are taken away.")
 ]
-DrawnUsers = Annotated[int, typer.Option("--users", help="Of --faithfulness: how many users are drawn.", min=1)]
-DrawSeed = Annotated[int, typer.Option("--seed", help="Of --faithfulness: of the draw and of random order.")]
+DrawnUsers = Annotated[
+    int | None, typer.Option("--users", help="Of --faithfulness: how many users are drawn.", min=1, show_default="200")
+]
+DrawSeed = Annotated[
+    int | None, typer.Option("--seed", help="Of --faithfulness: of the draw and of random order.", show_default="1")
+]
 FaithfulnessOut = Annotated[Path | None, _text("Of --faithfulness: write it to this .json file.")]
 Plot = Annotated[Path | None, _text("Draw the reasons into this .html file.")]
 Method = Annotated[

@@ -11,6 +11,7 @@ import typer
 from attlas.cli import option, show
 from attlas.durations import parse_seconds, readable_seconds
 from attlas.errors import ArtefactError, ConfigError, Interrupted
+from attlas.telling import typed
 
 if TYPE_CHECKING:
     from attlas.experiment import Experiment
@@ -96,19 +97,19 @@ def tune_from_options(
     folder = resume or out
     if folder is None:
         raise ConfigError("nowhere to keep the trials; name a folder: --out tuned/delf")
+    again = f"go on with: attlas tune --resume {typed(folder)}"
     told: dict[str, Any] = {"storage": limits.pop("storage"), "tell": Terminal()}
     changes = {name: value for name, value in limits.items() if value is not None}
     try:
         if resume:
             return folder, tuning.resume(folder, changes=changes, **told)
         if (folder / NOTE).is_file():
-            raise ArtefactError(f"{folder} holds a search; go on with: attlas tune --resume {folder}, or choose another --out")
+            raise ArtefactError(f"{folder} holds a search; {again}, or choose another --out")
         experiment, fixed = _asked(config, options, settings)
         budget = tuning.USUAL._replace(**changes)
         return folder, tuning.tune_experiment(experiment, folder, budget=budget, fixed=fixed, **told)
     except KeyboardInterrupt:
-        is_begun = (folder / NOTE).is_file()
-        kept = f"finished trials are kept; go on with: attlas tune --resume {folder}" if is_begun else "nothing had begun"
+        kept = f"finished trials are kept; {again}" if (folder / NOTE).is_file() else "nothing had begun"
         raise Interrupted(f"stopped; {kept}") from None
 
 
@@ -141,7 +142,7 @@ def _show(folder: Path, found: Searched) -> None:
     show.show_table(rows, columns, title=title)
     failed = [f"trial {one.number} failed: {one.reason}" for one in found.tried if one.state == "failed"]
     best = folder / "best.toml"
-    show.show_sentences([*failed, f"the best settings are in {best}; fit with: attlas fit {best} --out RUN"])
+    show.show_sentences([*failed, f"the best settings are in {best}; fit with: attlas fit {typed(best)} --out RUN"])
 
 
 def _short(keys: Iterable[str]) -> dict[str, str]:

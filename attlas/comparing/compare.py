@@ -46,7 +46,7 @@ from attlas.loading import label_of, load_split
 from attlas.page.comparison import write_comparison
 from attlas.page.results import measure_intervals
 from attlas.search.locks import claim
-from attlas.telling import Teller, default_teller
+from attlas.telling import Teller, default_teller, typed
 from attlas.training.checkpoint import write_whole
 from attlas.trial import Trial, fingerprints, together
 
@@ -152,7 +152,7 @@ def _enter(folder: Path, plan: Plan, split: Split) -> None:
         raise ArtefactError(f"the data are not those that the comparison in {folder} was begun with; choose another --out")
     if begun != noted["plan"]:
         raise ArtefactError(
-            f"{folder} holds a comparison with other settings; go on with it: attlas compare --resume {folder}, "
+            f"{folder} holds a comparison with other settings; go on with it: attlas compare --resume {typed(folder)}, "
             "or choose another --out"
         )
 
@@ -272,8 +272,8 @@ def _write(found: Comparison, folder: Path, tell: Teller) -> list[str]:
     except (OSError, shutil.Error) as error:
         raise ArtefactError(f"could not copy {winner.run} to {folder / 'winner'}: {error}; all else is written") from error
     commands = {
-        f"attlas recommend {folder / 'winner'} USER": f"ten items for a user, by {found.winner}",
-        f"attlas fit --final {folder / 'winner'}": "train it anew on all rows",
-        f"attlas compare --resume {folder}": "write this page again",
+        f"attlas recommend {typed(folder / 'winner')} USER": f"ten items for a user, by {found.winner}",
+        f"attlas fit --final {typed(folder / 'winner')}": "train it anew on all rows",
+        f"attlas compare --resume {typed(folder)}": "write this page again",
     }
     return write_comparison(found, folder / "report.html", commands=commands, tell=tell)

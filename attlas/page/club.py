@@ -13,6 +13,7 @@ from attlas.page.charts import Chart, by_group, intervals, learning_curve, looks
 from attlas.page.report import Page, Person
 from attlas.page.standings import Entry, verdict
 from attlas.page.truth import ANY, CHOSEN, TRUTH
+from attlas.telling import typed
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def _notes(found: Findings) -> dict[str, str]:
 
 
 def _commands(found: Findings) -> dict[str, str]:
-    folder = found.folder
+    folder = typed(found.folder)
     mine = f"attlas fit --data {folder}/ratings.csv --items {folder}/films.csv --model delf --out runs/mine"
     return {
         f"attlas demo --out {folder}{' --quick' if found.is_quick else ''}": "makes all of this again",

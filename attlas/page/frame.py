@@ -47,7 +47,7 @@ class Frame:
         facts: a few figures by their names.
         sections: from top to bottom; the first is called ``standings`` and holds the numbers.
         notes: how it was measured, name by name.
-        commands: to reproduce it and to go on, each with what it does.
+        commands: to reproduce it and to go on, each with what it does; perhaps none.
     """
 
     kicker: str
@@ -100,9 +100,7 @@ def render_frame(frame: Frame, *, library: str = "", missing: Sequence[str] = ()
         missing="".join(f'<p class="missing" role="note">{escape(text)}</p>' for text in missing),
         sections="\n".join(_section(section, ids, drawn=bool(library)) for section in frame.sections),
         notes=terms(frame.notes),
-        commands="".join(
-            f"<li><span>{escape(what)}</span> <code>{escape(command)}</code></li>" for command, what in frame.commands.items()
-        ),
+        commands=_commands(frame.commands),
         figures=_json(figures),
         scripts="".join(f"<script>{text}</script>\n" for text in scripts),
     )
@@ -133,6 +131,12 @@ def plain_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, la
 def region(table: str, *, label: str) -> str:
     """A table in a region that scrolls sideways by itself, by keyboard too."""
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">{table}</div>'
+
+
+def _commands(commands: Mapping[str, str]) -> str:
+    """What can be typed next, each with what it does, under a heading; nothing at all where there is nothing."""
+    said = "".join(f"<li><span>{escape(what)}</span> <code>{escape(command)}</code></li>" for command, what in commands.items())
+    return f'<h3>Do it again, and go on</h3>\n<ul class="commands">{said}</ul>' if said else ""
 
 
 def _file(name: str) -> str:

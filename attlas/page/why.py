@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from attlas.explanation import METHODS, Explanation
-from attlas.page.charts import Chart, blank, figure, label, title
+from attlas.page.charts import Chart, blank, figure, title
 from attlas.page.frame import Frame, Section, write_frame
 
 SHOWN = 12
@@ -31,8 +31,7 @@ def _chart(why: Explanation) -> Chart:
     bars, axis = drawn["data"][0], drawn["layout"]["yaxis"]
     layout = blank(drawn["layout"]["height"])
     layout["xaxis"] |= {"title": title(METHODS[why.method]), "zeroline": True}
-    layout["yaxis"] |= axis | {"showgrid": False, "ticktext": [label(name) for name in axis["ticktext"]]}
-    bars |= {"hovertext": [label(name) for name in bars["hovertext"]]}
+    layout["yaxis"] |= axis | {"showgrid": False}
     rows = [{"reason": row["reason"], "weight": f"{row['weight']:.4g}"} for row in why.reasons.to_dicts()]
     words = f"The heaviest {len(bars['x'])} of {len(rows)}. {why.sentence()}."
     return Chart("What weighs how much", words, figure([bars], layout), ("reason", "weight"), rows, is_wide=True)

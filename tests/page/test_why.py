@@ -21,6 +21,7 @@ def test_every_kind_of_reasons_is_drawn_and_written_down_on_a_page(name: str, tm
     page = Elements(text)
     assert why.sentence() in "".join(page.words)
     assert page.count("tr") == 1 + why.reasons.height
+    assert "Do it again" not in text, "a heading over nothing"
     assert not [attributes for _, attributes in page.found for name in LOADING & set(attributes) if attributes[name][:1] != "#"]
 
 

@@ -65,7 +65,8 @@ def _take_over(name: str, fresh: Tensor, old: Tensor, *, is_asked: bool, place_n
 
 def read_by_index(model: Any) -> frozenset[str]:
     """The names of the weights with a row per user or item that the model may ask for by ``user`` or ``item``."""
-    sides = zip(("user", "item"), by_side(type(model), model.config), strict=True)
+    kind: Any = type(model)
+    sides = zip(("user", "item"), by_side(kind, model.config), strict=True)
     return frozenset().union(*(names for side, names in sides if side in asked_by(model)))
 
 
@@ -161,7 +162,8 @@ def rows_of_items(model: nn.Module, features: Features | None, item: np.ndarray)
 
 
 def _own_rows(model: Any, features: Features | None, index: np.ndarray, side: str) -> dict[str, Tensor]:
-    names = by_side(type(model), model.config)[("user", "item").index(side)]
+    kind: Any = type(model)
+    names = by_side(kind, model.config)[("user", "item").index(side)]
     learned = {name: weight for name, weight in model.named_parameters() if name in names}
     if "fields" in asked_by(model):
         assert features is not None

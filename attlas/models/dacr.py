@@ -106,14 +106,15 @@ class Gated(nn.Module):
 
     def make_ready(self, item_code: Tensor) -> Tensor:
         """What serves every user beside the codes, [I, R]; see ``ops/gates.py``."""
-        parts = zip(self.branches.values(), self._taken_apart(item_code), strict=True)
-        return torch.cat([branch.make_ready(item) for branch, item in parts], dim=-1)
+        parts = zip(self._each("make_ready"), self._taken_apart(item_code), strict=True)
+        return torch.cat([make_ready(item) for make_ready, item in parts], dim=-1)
 
     def match_ready(self, user_code: Tensor, item_code: Tensor, ready: Tensor) -> Tensor:
         """``match`` of every user with every item, [V, I]."""
         weights = self.prediction.weight[0].split(self._each("last"))
-        parts = zip(self.branches.values(), self._taken_apart(user_code), self._taken_apart(item_code), weights, strict=True)
-        logit_VI = sum(branch.score_ready(user, item, ready, weight) for branch, user, item, weight in parts)
+        codes = self._taken_apart(user_code), self._taken_apart(item_code)
+        parts = zip(self._each("score_ready"), *codes, weights, strict=True)
+        logit_VI = sum(score_ready(user, item, ready, weight) for score_ready, user, item, weight in parts)
         return logit_VI if self.prediction.bias is None else logit_VI + self.prediction.bias
 
     def _of_user(self, history: History) -> list[tuple[Tensor, ...]]:

@@ -50,8 +50,8 @@ class Scorer:
     def prepare(self) -> None:
         """Make now what serves every asker, so that single ones wait for nothing; what would not fit the budget is left out.
 
-        That is the code of every item, the table of a model that is ``Tabulating`` and, where the whole matrix is read to
-        encode a user, the code of every user.
+        That is the code of every item, what a model makes ready of it, the table of a model that is ``Tabulating`` and, where
+        the whole matrix is read to encode a user, the code of every user.
         """
         sizes = self.inputs.sizes
         if isinstance(self.model, Tabulating) and 4 * 2 * sizes.num_items**2 <= self.budget:

@@ -8,9 +8,9 @@
 ``whole`` runs configs/compare-ml-1m-ncf.toml from nothing to its end: two hours are given on two cores. ``kills`` runs the
 same, kills it at three random moments, each 5 to 25 minutes after a start, and starts it again; what comes of it is held
 against the whole run. It may be killed itself, and goes on when it is begun again. ``small`` is ml-100k with a budget of five
-minutes, for which six are given. Each of them appends a line to ``results/compare.jsonl``; what the command itself says stands
-in DIR.log. ``same`` measures nothing: it holds two finished
-folders against each other.
+minutes, for which six are given. Each of them appends a line to ``results/compare.jsonl``, where what was used, and what others
+took, is of the last time that ``kills`` was begun; what the command itself says stands in DIR.log. ``same`` measures nothing:
+it holds two finished folders against each other.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def measure(asked: tuple[str, str, int], out: Path, moments: Sequence[float] = (
     with Spell(with_children=True) as spell:
         stretches = run_killed(command, moments, told)
     table = table_of(out)
+    told.unlink()  # it is over: what stands in the folder now is refused like any other
     return {
         "data": source.partition("/")[0],
         "what": f"attlas compare {words}",
@@ -90,16 +91,17 @@ def run_killed(command: list[str], moments: Sequence[float], told: Path) -> list
     kept = json.loads(told.read_text(encoding="utf-8")) if told.exists() else {"begun": None, "seconds": []}
     stretches: list[int] = kept["seconds"]
     if kept["begun"] is not None:
-        stretches.append(round(log.stat().st_mtime - kept["begun"]))
+        stretches.append(max(0, round(log.stat().st_mtime - kept["begun"])))
     with log.open("ab") as said:
         for after in (*moments[len(stretches) :], None):
             begun = time.time()
             told.write_text(json.dumps({"begun": begun, "seconds": stretches}), encoding="utf-8")
             code = exit_code(command, said, after)
+            if code:
+                told.write_text(json.dumps({"begun": None, "seconds": stretches}), encoding="utf-8")
+                sys.exit(f"it ended with exit code {code}; {log} says why")
             stretches.append(round(time.time() - begun))
             told.write_text(json.dumps({"begun": None, "seconds": stretches}), encoding="utf-8")
-            if code:
-                sys.exit(f"it ended with exit code {code}; {log} says why")
             if code == 0:
                 break
     return stretches
@@ -171,6 +173,7 @@ def main() -> int:
             part.add_argument("--whole", type=Path, default=RUNS / "whole", help="the folder of a whole run")
     parts.add_parser("same").add_argument("folders", type=Path, nargs=2)
     words = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs does not outlive this
     if words.what == "same":
         found = list(differences(*map(table_of, words.folders)))
         print("\n".join(found) or f"the same table, {digest(table_of(words.folders[0]))}")

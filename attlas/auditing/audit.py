@@ -193,7 +193,7 @@ def _reported(bench: Bench, reports: list[dict[str, Any]]) -> Iterator[Finding]:
             continue
         for name, again in known.values.items():
             if name in told:
-                chance = bench.chance(code, name)
+                chance = bench.chance(code, name, told[name])
                 yield from not_reproduced(bench.name, name, told[name], again, known.whose, chance=chance)
 
 

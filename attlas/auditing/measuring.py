@@ -94,13 +94,17 @@ class Bench:
         report = self.report(code)
         return None if report is None else self._figures_of(report, self.split)
 
-    def chance(self, code: str, name: str) -> float:
-        """How far a reported figure may lie from that of all users: four standard errors where it is of some, else 0."""
+    def chance(self, code: str, name: str, told: float) -> float:
+        """How far the figure of drawn users may lie from the one told of all: four standard errors; 0 where all are measured.
+
+        Few hits show too little spread, none shows none: it is at least what a metric in 0..1 of that mean can have.
+        """
         known = self.all_rows(code)
         if known is None or known.users is None:
             return 0.0
         value_V = self.kept[f"report {code}"].per_user[name]
-        return 4 * float(value_V.std(ddof=1)) / len(value_V) ** 0.5
+        spread = max(float(value_V.std(ddof=1)), max(0.0, told * (1 - told)) ** 0.5)
+        return 4 * spread / len(value_V) ** 0.5
 
     def figures(self, code: str, *, kept: np.ndarray | None = None, without: np.ndarray | None = None) -> Figures | None:
         """The figures of some of the test rows, or with items put behind all others.

@@ -159,7 +159,8 @@ class RowReport:
         """The value for users drawn anew from these, with replacement, float64[R]; equal draws for reports of equal users.
 
         In a mean over pairs of rows a user also stands on the other side of as many pairs as are held against these users:
-        chance moves it twice as far as the sums show where all users are here, 1 + share times where some are.
+        chance moves it twice as far as the sums show where all users are here, 1 + share times where some are, as if
+        their labels were those of all.
 
         Source: DeLong et al. (1988), for the whole.
         """

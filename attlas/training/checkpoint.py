@@ -52,7 +52,7 @@ class Checkpoint:
         plain = {"epoch": progress.epoch, "losses": progress.losses, "is_over": progress.is_over, "plain": progress.plain}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in progress.tensors.items()}
         said = {"progress": json.dumps(plain)}
-        write_whole(self.path, lambda path: save_file(tensors, path, metadata=said))  # its bytes never stand in memory
+        write_whole(self.path, lambda path: save_file(tensors, path, metadata=said))
 
     def load(self) -> Progress | None:
         """The latest progress, or None if there is none.

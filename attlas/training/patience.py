@@ -45,9 +45,17 @@ class Patience:
         if value < self.best if self.is_error else value > self.best:
             self.best, self.best_epoch = value, epoch
             if self.remembers:
-                self.weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+                self._remember()
         self.halted = self.halt(self.values) if self.halt else ""
         return bool(self.halted) or epoch - self.best_epoch >= self.epochs
+
+    def _remember(self) -> None:
+        """The weights as they are now, in the place of those before: two copies never stand in memory."""
+        for name, tensor in self.model.state_dict().items():
+            if name in self.weights:
+                self.weights[name].copy_(tensor)
+            else:
+                self.weights[name] = tensor.detach().clone()
 
     def keep_best(self) -> None:
         """Give the model the weights that it had at its best."""
@@ -62,4 +70,4 @@ class Patience:
     def restore(self, plain: dict[str, Any], weights: dict[str, Tensor]) -> None:
         """Go on where a checkpoint left off."""
         self.best, self.best_epoch, self.values = plain["best"], plain["best_epoch"], list(plain["values"])
-        self.halted, self.weights = plain.get("halted", ""), weights
+        self.halted, self.weights = plain.get("halted", ""), dict(weights)

@@ -16,6 +16,7 @@ import pytest
 import attlas
 from attlas.auditing.audit import Audit, audit
 from attlas.auditing.finding import Finding
+from attlas.auditing.measuring import Bench, popular
 from attlas.data.split import Split
 from attlas.errors import ArtefactError, ConfigError, DataError
 from attlas.experiment import Experiment
@@ -121,6 +122,17 @@ def test_of_drawn_users_too_a_number_that_is_far_off_is_found(monkeypatch: pytes
     made.card["reports"][0]["means"]["ndcg@10"] += 0.4
     (found,) = [one for one in audit(made, data=split).findings if one.code == "not-reproduced"]
     assert "(full, 100 users)" in found.sentence
+
+
+def test_where_no_drawn_user_has_a_hit_a_small_number_may_still_be_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("attlas.auditing.measuring.CELLS", 1)
+    split = attlas.split(club(5, 150), "leave-last-out")
+    bench = Bench(popular(split.train), split, ("full",))
+    report = bench.report("full")
+    assert report is not None
+    report.per_user["hr@10"][:] = 0.0
+    assert 0.01 < bench.chance("full", "hr@10", 0.01) < 0.05
+    assert bench.chance("full", "hr@10", 0.9) < 0.2
 
 
 def test_a_model_of_ratings_is_audited_by_its_error() -> None:

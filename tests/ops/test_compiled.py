@@ -44,6 +44,6 @@ def test_no_kernel_was_compiled_before_what_it_takes_from_another_file_changed()
     for path in KERNELS.glob("*.py"):
         taken = re.findall(r"^from attlas\.ops\._numba\.(\w+) import", path.read_text(), re.MULTILINE)
         changed = max((KERNELS.joinpath(f"{name}.py").stat().st_mtime for name in taken), default=0.0)
-        compiled = KERNELS.joinpath("__pycache__").glob(f"{path.stem}.*.nbc")
+        compiled = KERNELS.joinpath("__pycache__").glob(f"{path.stem}.*py{sys.version_info.major}{sys.version_info.minor}*.nbc")
         stale += [kernel.name for kernel in compiled if kernel.stat().st_mtime < changed]
     assert not stale, "numba does not see such changes; run make kernels"

@@ -35,6 +35,18 @@ def test_the_best_weights_are_kept_although_the_model_went_on():
     assert patience.model.weight.item() == 2.0
 
 
+def test_a_new_best_takes_the_place_of_the_former_in_memory():
+    values = iter([0.1, 0.3])
+    patience = Patience(nn.Linear(1, 1, bias=False), lambda: next(values), epochs=5)
+    nn.init.constant_(patience.model.weight, 1.0)
+    patience(1)
+    kept = patience.weights["weight"]
+    nn.init.constant_(patience.model.weight, 2.0)
+    patience(2)
+    assert patience.weights["weight"] is kept
+    assert kept.item() == 2.0
+
+
 def test_of_equal_values_the_earlier_is_the_best():
     patience, _ = after([0.3, 0.3], epochs=5)
     assert patience.best_epoch == 1

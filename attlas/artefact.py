@@ -43,7 +43,7 @@ MANIFEST = "run.json"
 FILES = ("weights.safetensors", "history.safetensors", "users.parquet", "items.parquet")
 OF_FIELDS = ("fields.safetensors", "fields.parquet")
 OF_FITS = ("experiment.json", "metrics.jsonl", "fit.checkpoint", "refit.checkpoint", "final.checkpoint")  # beside them
-OF_NOBODY = (".DS_Store",)
+OF_NOBODY = (".DS_Store", "Thumbs.db", "desktop.ini", ".ipynb_checkpoints")
 
 
 def write(
@@ -121,34 +121,54 @@ def refuse_replacing(folder: Path) -> None:
     Raises:
         ArtefactError: it is such a folder.
     """
-    if Path.cwd().is_relative_to(folder.resolve()):
-        raise ArtefactError(f"{folder} is where you stand, and it would be replaced; leave it first, or choose another folder")
+    with suppress(FileNotFoundError):  # whoever stands in a folder that is gone stands in none
+        if Path.cwd().is_relative_to(folder.resolve()):
+            raise ArtefactError(
+                f"{folder} is where you stand, and it would be replaced; leave it first, or choose another folder"
+            )
     ours = {MANIFEST, *FILES, *OF_FIELDS, *OF_FITS, *OF_NOBODY}
     names = sorted(child.name for child in folder.iterdir()) if folder.is_dir() else []
-    others = [name for name in names if name not in ours and not name.startswith(".tmp") and not name.endswith(".part")]
+    others = [name for name in names if name not in ours and not name.startswith(".tmp") and not _is_half(name)]
     if others:
         raise ArtefactError(f"{folder} holds {others[0]}, which is no part of a run and would be lost; move it elsewhere first")
 
 
+def _is_half(name: str) -> bool:
+    """Whether a kill left it half written."""
+    return name.startswith(".") and name.endswith(".part")
+
+
 def move_into_place(staged: Path, folder: Path) -> None:
     """Put a finished folder where another may stand; the other goes only when this one is there, and else comes back."""
+    folder = folder.resolve()
     put_back(folder)
     old = _aside(folder)
     try:
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            folder.rename(old)
-        staged.rename(folder)
+        _swap(staged, folder, old)
     finally:
         put_back(folder)
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _swap(staged: Path, folder: Path, old: Path) -> None:
+    for is_last in (False, False, True):
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
+        try:
+            staged.rename(folder)
+            return
+        except OSError:
+            if is_last or not folder.exists():  # only where a reader has put the old one back is it tried again
+                raise
+
+
 def put_back(folder: Path) -> None:
     """Undo what a kill left of ``move_into_place`` between its two steps: what was to be replaced is in its place again."""
-    with suppress(OSError, ValueError):  # what cannot be moved, or named, is the next one's to complain of
-        if not folder.exists() and (old := _aside(folder)).is_dir():
-            old.rename(folder)
+    with suppress(OSError, ValueError, RuntimeError):  # what cannot be moved, named or resolved the next one complains of
+        place = folder.resolve()
+        if not place.exists() and (old := _aside(place)).is_dir():
+            old.rename(place)
 
 
 def _aside(folder: Path) -> Path:

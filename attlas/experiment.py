@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from attlas.artefact import put_back
 from attlas.errors import ArtefactError, ConfigError, nearest
 from attlas.evaluation.naming import LEADING, find_metric
 from attlas.evaluation.protocols import find_protocol
@@ -242,6 +243,7 @@ def recall(folder: Path) -> Begun:
     Raises:
         ArtefactError: nothing was.
     """
+    put_back(folder)
     try:
         noted = json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
         return Begun(Experiment.of(noted["experiment"]), noted["fingerprint"], noted.get("final"))

@@ -1,7 +1,6 @@
 """One experiment while it runs: fit with early stopping, refit, evaluation; and the folder in which it does.
 
 In a run folder, while it is not finished:
-
     experiment.json         what is being run, and the fingerprint of its data
     metrics.jsonl           one line per epoch
     fit.checkpoint          the latest progress; refit.checkpoint and final.checkpoint likewise
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from attlas.artefact import is_unfinished
+from attlas.artefact import is_unfinished, put_back
 from attlas.data.examples import Examples, inputs_of
 from attlas.data.inputs import Inputs, Sizes, find_device
 from attlas.data.interactions import FACTS, Interactions
@@ -267,6 +266,7 @@ def refuse_in_use(folder: Path) -> None:
     Raises:
         ArtefactError: it is not empty; a fit that was begun there can be resumed.
     """
+    put_back(folder)
     if folder.exists() and (not folder.is_dir() or any(child.name != BEGINNING for child in folder.iterdir())):
         hint = f"go on with: attlas fit --resume {typed(folder)}" if is_unfinished(folder) else "choose another --out"
         raise ArtefactError(f"{folder} is not empty; {hint}, or delete it")

@@ -39,8 +39,14 @@ def measure_faithfulness(
 
 def _refuse_unwritable(out: Path) -> None:
     """Refuse now what would fail only after minutes of measuring."""
-    if out.is_dir():
-        raise ConfigError(f"{out} is a folder; name a file in it, such as --out {out / 'faithfulness.json'}")
-    there = next(folder for folder in out.resolve().parents if folder.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK)):
+    try:
+        if out.is_dir():
+            raise ConfigError(f"{out} is a folder; name a file in it, such as --out {out / 'faithfulness.json'}")
+        if out.exists() and not out.is_file():  # a device or a pipe, which would be replaced
+            raise ConfigError(f"{out} is no ordinary file; name another, or write --json > FILE")
+        there = next(folder for folder in out.resolve().parents if folder.exists())
+        is_open = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise ConfigError(f"{out} cannot be written: {error}; choose another --out") from error
+    if not is_open:
         raise ConfigError(f"{out} cannot be written, since {there} is no folder that may be written to; choose another --out")
